@@ -1,0 +1,80 @@
+# `make` alone prints what there is
+VENV ?= .venv
+PYTHON ?= python3
+NB ?= $(wildcard nbs/*.ipynb nbs/*/*.ipynb)
+BIN = $(VENV)/bin
+
+# Stamps are named by what the requirements say, not by dates: the files of a fresh clone are newer than any environment
+requirements := $(shell cat requirements.txt requirements-dev.txt settings.ini setup.py | cksum | cut -d' ' -f1)
+
+# Cells marked `#| mnist` are tested where the data are. Notebooks run in their own folder, so the path must be absolute
+ifdef CONVVAE_DATA
+ifeq ($(filter /%,$(CONVVAE_DATA)),)
+override CONVVAE_DATA := $(CURDIR)/$(CONVVAE_DATA)
+endif
+export CONVVAE_DATA
+flags := mnist
+endif
+
+.PHONY: help install install-dev demo lab export readme notebooks test test-slow lint test-notebooks pytest clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s%s\n", $$1, $$2}' Makefile
+
+$(VENV)/%.$(requirements):
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -r $*
+	rm -f $(VENV)/$*.*
+	touch $@
+	pwd > $(VENV)/clone
+
+# An environment may serve several clones in turn: the editable install has to be this one
+point_here = @[ "$$(cat $(VENV)/clone)" = "$$(pwd)" ] || \
+	{ $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e . && pwd > $(VENV)/clone; }
+
+install: $(VENV)/requirements.txt.$(requirements) ## make .venv and install the package and JupyterLab
+	$(point_here)
+
+install-dev: $(VENV)/requirements-dev.txt.$(requirements) ## install also what tests and export need
+	$(point_here)
+
+demo: install ## train on real handwritten digits, evaluate, leave the pictures in runs/digits
+	$(BIN)/convvae_train --data digits --latent_dim 16 --epochs 60 --out runs/digits --overwrite
+	$(BIN)/convvae_evaluate --run runs/digits
+
+lab: install ## open the notebooks in JupyterLab
+	$(BIN)/jupyter-lab nbs $(if $(filter 0,$(shell id -u)),--allow-root)
+
+export: install-dev ## write the package from the notebooks, and clean them
+	$(BIN)/nbdev_export
+	$(BIN)/nbdev_clean
+
+readme: install-dev ## write README.md from nbs/index.ipynb
+	$(BIN)/python tools/readme.py
+
+notebooks: install-dev ## run notebooks top to bottom and save their outputs: make notebooks NB=nbs/00_data.ipynb
+	$(BIN)/python tools/run_notebooks.py $(NB)
+	$(BIN)/nbdev_clean
+
+# Every part runs, whatever became of the one before; pytest is last, so that its count is the last line
+test: install-dev ## all that CI checks: lint, notebooks, and tests/ (export, clean and README leave the tree unchanged, ...)
+	@failed=; for part in lint test-notebooks pytest; do \
+		echo "== $$part"; $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \
+	done; [ -z "$$failed" ] || { echo "make test: FAILED in:$$failed"; exit 1; }
+
+test-slow: flags += slow
+test-slow: test-notebooks ## the notebooks with their long cells too
+
+lint: install-dev ## ruff
+	$(BIN)/ruff check
+
+# Two notebooks at a time with one thread each: torch would start a thread per core in both
+test-notebooks: install-dev ## run every notebook; with its MNIST cells where CONVVAE_DATA is set
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --timing --flags "$(flags)"
+
+pytest: install-dev ## run tests/
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+clean: ## delete what building and testing leave behind; runs/ and the environment stay
+	rm -rf build dist _docs _proc *.egg-info .pytest_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +
