@@ -38,8 +38,9 @@ install: $(VENV)/requirements.txt.$(requirements) ## make .venv and install the 
 install-dev: $(VENV)/requirements-dev.txt.$(requirements) ## install also what tests and export need
 	$(point_here)
 
+# Few latents and a dear rate: draws from the prior then seldom fall where the model has seen no digit
 demo: install ## train on real handwritten digits, evaluate, leave the pictures in runs/digits
-	$(BIN)/convvae_train --data digits --latent_dim 16 --epochs 60 --out runs/digits --overwrite
+	$(BIN)/convvae_train --data digits --latent_dim 8 --beta 2 --epochs 60 --batch_size 64 --lr 4e-3 --out runs/digits --overwrite
 	$(BIN)/convvae_evaluate --run runs/digits
 
 lab: install ## open the notebooks in JupyterLab
