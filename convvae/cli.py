@@ -133,7 +133,9 @@ def train(
         torch.manual_seed(seed)
         model = ConvVAE(images.image_size, latent_dim, whole_numbers(channels, 'channels'))
         print(f'{out}: {sum(p.numel() for p in model.parameters()):,} parameters on {pick_device(device).device}')
-        if not holds_run(out) or resume or overwrite: point_latest(out)
+        if not holds_run(out) or resume or overwrite:  # else `fit` refuses
+            out.mkdir(parents=True, exist_ok=True)
+            point_latest(out)
         history = fit(model, images, epochs, batch_size, lr, out, resume, overwrite,
                       partial(objective, beta=beta, free_bits=free_bits), binarize, seed, device,
                       settings=dict(data=images.name, image_size=image_size, latent_dim=latent_dim, channels=channels,

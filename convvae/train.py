@@ -126,7 +126,7 @@ def pick_device(
     "Hugging Face's accelerate, on the device that was asked for"
     fast = torch.cuda.is_available() or torch.backends.mps.is_available()
     accelerator = Accelerator(cpu=device == 'cpu' or not fast)
-    if device is not None and accelerator.device.type != torch.device(device).type:
+    if device not in (None, str(accelerator.device), accelerator.device.type):
         raise ValueError(f'there is no device {device!r} here: leave it out, or use cpu')
     return accelerator
 

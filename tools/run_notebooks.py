@@ -23,4 +23,6 @@ for path in map(Path, sys.argv[1:]):
     nb = nbformat.read(path, as_version=4)
     Client(nb, kernel_name='python3', store_widget_state=False, coalesce_streams=True,
            resources={'metadata': {'path': path.parent}}).execute()
+    for cell in nb.cells: # without a kernel a widget is an error message; its picture beside it is not
+        for o in cell.get('outputs', []): o.get('data', {}).pop('application/vnd.jupyter.widget-view+json', None)
     nbformat.write(nb, path)
