@@ -25,7 +25,7 @@ def measure(
     model,       # a `ConvVAE`
     x,           # (B,C,H,W) pixels in [0,1]
     k:int,       # latents per image
-    most:int=2048, # images decoded at once, at the most: bounds the memory
+    most:int=512,# images decoded at once, at the most: bounds the memory
 )->dict:         # each value (B,): elbo, rate, distortion (means over the k latents), iwae_bound, and whether x fits p
     "The numbers of each image of a batch"
     step = max(1, most//len(x))
@@ -56,7 +56,7 @@ def evaluate(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for x in progress(Batches(test, batch_size, shuffle=False, device=next(model.parameters()).device), desc='evaluating'):
-            rows.append(measure(model, x, k))
+            rows.append(measure(model, x, k, most=512 if x.is_cpu else 16_384))  # a GPU wants more at once
             means.append(model.embed(x))
             errors.append((model.decode(means[-1]).mean - x).square().flatten(1).mean(1))
     every = {name: torch.cat([r[name] for r in rows]) for name in rows[0]}
