@@ -90,7 +90,7 @@ def load_torchvision(
     make,root = torchvision_sets[name],Path(root or data_root())
     try: train,test = (make(root, train=t, download=True) for t in (True, False))
     except (OSError, RuntimeError) as e:
-        raise ValueError(f'{name} is not in {root} and could not be downloaded ({e}): put its files into '
+        raise ValueError(f'{name} is not in {root} and could not be downloaded ({" ".join(str(e).split())}): put its files into '
                          f'{root/make.__name__/"raw"} by hand, or use digits, which needs no network') from e
     return Images(name, train.data[:, None], test.data[:, None],       # (N,H,W) -> (N,C,H,W)
                   train.targets.long(), test.targets.long(), tuple(train.classes))
