@@ -23,6 +23,7 @@ for path in map(Path, sys.argv[1:]):
     nb = nbformat.read(path, as_version=4)
     Client(nb, kernel_name='python3', store_widget_state=False, coalesce_streams=True,
            resources={'metadata': {'path': path.parent}}).execute()
-    for cell in nb.cells: # without a kernel a widget is an error message; its picture beside it is not
-        for o in cell.get('outputs', []): o.get('data', {}).pop('application/vnd.jupyter.widget-view+json', None)
+    for data in (o.get('data', {}) for cell in nb.cells for o in cell.get('outputs', [])):
+        data.pop('application/vnd.jupyter.widget-view+json', None) # an error message where there is no kernel; its picture is not
+        if 'image/png' in data: data.pop('image/jpeg', None) # Pillow shows every picture twice
     nbformat.write(nb, path)
