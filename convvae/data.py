@@ -156,8 +156,9 @@ def held_out(
 )->Tensor:               # bool (N,): True for the test set
     "Which files form the test set: about `test_fraction` of them, and at least one where there are two"
     hashes = torch.tensor([name_hash(n, seed) for n in names], dtype=torch.float64)
+    if len(names) < 2: return torch.zeros(len(names), dtype=torch.bool)  # a single image is to train on
     out = hashes < test_fraction
-    return out if out.any() and not out.all() or len(names) < 2 else hashes == hashes.min()
+    return out if out.any() and not out.all() else hashes == hashes.min()
 
 def class_labels(
     names:list,                # paths within a folder
@@ -212,7 +213,6 @@ def load_folder(
     x = x.permute(0, 3, 1, 2).contiguous()  # (N,H,W,C) -> (N,C,H,W)
     names = [p.relative_to(folder).as_posix() for p in paths]
     test,(y,classes) = held_out(names, test_fraction, seed),class_labels(names)
-    if len(paths) == 1: test = torch.tensor([False])
     return Images(str(folder.resolve()), x[~test], x[test], None if y is None else y[~test], None if y is None else y[test], classes)
 
 # %% ../nbs/00_data.ipynb #84b46d43
