@@ -125,7 +125,7 @@ def folders(tmp_path_factory):
     return d
 
 bad = {
-    'convvae_train --data mnits': 'choose one of digits, mnist',
+    'convvae_train --data mnits': 'choose one of digits, sprites',
     'convvae_train --data empty': 'no images in',
     'convvae_train --data broken': '1 of 3 images cannot be read',
     'convvae_train --epochs -1': 'epochs must be at least 1, got -1',
