@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .data import Batches, Images, binarized, generator, progress
-from .loss import distortion, elbo, rate
+from .loss import bits_per_dim, distortion, elbo, log_mean_exp, rate
 
 # %% ../nbs/05_evaluate.ipynb #e002ba5e
 def ssim(
@@ -58,13 +58,12 @@ def batches_for(
     pixels:Tensor,      # uint8 (N,C,H,W)
     labels:Tensor,      # (N,) or None
     batch_size:int=100, # images at a time
-):                      # yields (B,C,H,W) in [0,1] on the model's device, and dict(y=labels) for a conditional model or {}
+):                      # pairs: (B,C,H,W) in [0,1] on the model's device, and dict(y=labels) for a conditional model or {}
     "Images in their order, with what else the model wants to be told"
     conditional = getattr(model, 'n_classes', None) is not None
     if conditional and labels is None: raise ValueError('this model is conditional, but the images have no labels: use a data set that has them')
-    device = next(model.parameters()).device
-    for i,x in enumerate(Batches(pixels, batch_size, shuffle=False, device=device)):
-        yield x, dict(y=labels[i*batch_size:][:len(x)].to(device)) if conditional else {}
+    batches = Batches(pixels, batch_size, shuffle=False, device=next(model.parameters()).device, labels=labels if conditional else None)
+    return (((b[0], dict(y=b[1])) if conditional else (b, {})) for b in batches)
 
 @torch.no_grad()
 def measure(
@@ -81,9 +80,8 @@ def measure(
         D = distortion(out, x)
         parts.append(torch.stack([rate(out), D, out.prior.log_prob(out.z) - out.q.log_prob(out.z) - D]))
     R,D,log_w = torch.cat(parts, 1)   # (k,B) each
-    total = log_w.logsumexp(0)
-    return dict(elbo=-(R + D).mean(0), rate=R.mean(0), distortion=D.mean(0), iwae_bound=total - math.log(k),
-                ess=(2*total - (2*log_w).logsumexp(0)).exp(), fits=out.p.support.check(x).expand(len(x)))
+    return dict(elbo=-(R + D).mean(0), rate=R.mean(0), distortion=D.mean(0), iwae_bound=log_mean_exp(log_w),
+                ess=(2*log_w.logsumexp(0) - (2*log_w).logsumexp(0)).exp(), fits=out.p.support.check(x).expand(len(x)))
 
 # %% ../nbs/05_evaluate.ipynb #e009ba5e
 @torch.no_grad()
@@ -111,8 +109,8 @@ def evaluate(
     every = {name: torch.cat([r[name] for r in rows]).double() for name in rows[0]}
     avg = lambda *names: {name: every[name].mean().item() for name in names}
     error = lambda name: every[name].std(correction=0).item()/n**0.5
-    known,dims = every['fits'].all(),x[0].numel()
-    bits = (-every['elbo'].mean().item()/dims + (0 if p.support.is_discrete else math.log(255)))/math.log(2)
+    known = every['fits'].all()
+    bits = bits_per_dim(-every['elbo'].mean().item() + (0 if p.support.is_discrete else x[0].numel()*math.log(255)), model.image_size)
     return Metrics(quantity='nats' if known else 'cross-entropy', **avg('elbo'), stderr=error('elbo'), **avg('rate', 'distortion'),
                    **(dict(bits_per_dim=bits) if known else {}), **avg('iwae_bound'), iwae_stderr=error('iwae_bound'), **avg('ess'), k=k,
                    active_units=int((every['mean'].var(0, correction=0) > 0.01).sum()), latent_dim=model.latent_dim,
