@@ -4,15 +4,14 @@
 
 # %% auto #0
 __all__ = ['ssim', 'closeness', 'Metrics', 'batches_for', 'measure', 'evaluate', 'need_labels', 'probe', 'check_features',
-           'frechet_distance', 'kernel_distance', 'Extractor', 'inception_features', 'classifier_features',
-           'features_of', 'generation_scores', 'Finding', 'Findings', 'observe', 'collapsed', 'hole', 'saturated',
-           'overfitted', 'misfit', 'diagnose']
+           'frechet_distance', 'kernel_distance', 'inception_features', 'classifier_features', 'features_of',
+           'generation_scores', 'Finding', 'Findings', 'observe', 'collapsed', 'hole', 'saturated', 'overfitted',
+           'misfit', 'diagnose']
 
 # %% ../nbs/05_evaluate.ipynb #87782ab3
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -25,9 +24,8 @@ from .loss import bits_per_dim, distortion, elbo, log_mean_exp, rate
 
 # %% ../nbs/05_evaluate.ipynb #e002ba5e
 def ssim(
-    a:Tensor, # (B,C,H,W) pixels in [0,1]
-    b:Tensor, # (B,C,H,W) pixels in [0,1]
-)->Tensor:    # (B,): 1 for equal images, below 1 for others
+    a:Tensor, b:Tensor, # (B,C,H,W) pixels in [0,1]
+)->Tensor: # (B,): 1 for equal images, below 1 for others
     "Structural similarity, averaged over windows of 11 x 11 and over channels (Wang et al. 2004)"
     sides = [torch.arange(min(11, s), device=a.device) for s in a.shape[2:]]
     h,w = (torch.exp(-(i - i.float().mean()).square()/(2*1.5**2)) for i in sides)
@@ -39,9 +37,8 @@ def ssim(
     return similar.view(len(a), -1).mean(1)
 
 def closeness(
-    x:Tensor,     # (B,C,H,W) pixels in [0,1]
-    recon:Tensor, # (B,C,H,W) what was made of them
-)->dict:          # mse of a pixel, psnr in dB (at most 100), ssim: (B,) each
+    x:Tensor, recon:Tensor, # (B,C,H,W) pixels in [0,1], and what was made of them
+)->dict: # mse of a pixel, psnr in dB (at most 100), ssim: (B,) each
     "How close reconstructions come to the images"
     mse = (x - recon).square().flatten(1).mean(1)
     return dict(mse=mse, psnr=-10*mse.clamp(min=1e-10).log10(), ssim=ssim(x, recon))
@@ -116,11 +113,8 @@ def evaluate(
                    active_units=int((every['mean'].var(0, correction=0) > 0.01).sum()), latent_dim=model.latent_dim,
                    **avg('mse', 'psnr', 'ssim'), images=n)
 
-# %% ../nbs/05_evaluate.ipynb #e026ba5e
-def need_labels(
-    images:Images,
-    what:str, # what the labels are for
-):
+# %% ../nbs/05_evaluate.ipynb #e022ba5e
+def need_labels(images:Images, what:str):
     "Refuse images without labels or without a test set"
     if images.train_labels is None or images.test_labels is None or not len(images.test):
         raise ValueError(f'{images.name} has no labels for training and test images, which {what} needs: use a data set with classes, such as digits')
@@ -145,21 +139,17 @@ def probe(
                    knn=score(KNeighborsClassifier(neighbours)),
                    chance=(images.test_labels == images.train_labels.mode().values).double().mean().item(), images=len(b))
 
-# %% ../nbs/05_evaluate.ipynb #e031ba5e
-def check_features(
-    a:Tensor, b:Tensor, # what ought to be (N,F) and (M,F)
-    least:int,          # samples needed of each
-)->tuple[Tensor,Tensor]: # the same in double precision
-    "Refuse features that no distance can be computed from"
+# %% ../nbs/05_evaluate.ipynb #e027ba5e
+def check_features(a:Tensor, b:Tensor, least:int)->tuple[Tensor,Tensor]: # (N,F), (M,F) in double precision
+    "Refuse features that no distance can be computed from, because of their shape or with less than `least` samples"
     if a.dim() != 2 or b.dim() != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f'features must be (N,F) and (M,F), got {tuple(a.shape)} and {tuple(b.shape)}')
     if min(len(a), len(b)) < least: raise ValueError(f'at least {least} samples of each are needed, got {len(a)} and {len(b)}')
     return a.double(), b.double()
 
 def frechet_distance(
-    a:Tensor, # (N,F) features
-    b:Tensor, # (M,F) features
-)->float:     # 0 for equal means and covariances
+    a:Tensor, b:Tensor, # (N,F) and (M,F) features
+)->float: # 0 for equal means and covariances
     "The squared Frechet distance between two Gaussians with the means and covariances of the features"
     a,b = check_features(a, b, 2)
     if min(len(a), len(b)) <= a.shape[1]:
@@ -170,12 +160,11 @@ def frechet_distance(
     between = torch.linalg.eigvalsh(root@cb@root).clamp(min=0).sqrt().sum()  # trace of the root of the product
     return ((ma - mb).square().sum() + ca.trace() + cb.trace() - 2*between).item()
 
-# %% ../nbs/05_evaluate.ipynb #e034ba5e
+# %% ../nbs/05_evaluate.ipynb #e030ba5e
 def kernel_distance(
-    a:Tensor,        # (N,F) features
-    b:Tensor,        # (M,F) features
-    size:int=1000,   # samples in a block, at the most; fewer where that leaves fewer than ten blocks
-    seed:int=0,      # of the order of the samples
+    a:Tensor, b:Tensor, # (N,F) and (M,F) features
+    size:int=1000,      # samples in a block, at the most; fewer where that leaves fewer than ten blocks
+    seed:int=0,         # of the order of the samples
 )->tuple[float,float]: # the distance, 0 on average for equal distributions, and its standard error
     "KID: the unbiased squared MMD with a cubic kernel, averaged over separate blocks of samples"
     a,b = check_features(a, b, 4)
@@ -188,21 +177,11 @@ def kernel_distance(
     mmd = torch.stack([others(kernel(x, x)) + others(kernel(y, y)) - 2*kernel(x, y).mean() for x,y in zip(a, b, strict=True)])
     return mmd.mean().item(), (mmd.std()/len(mmd)**0.5).item()
 
-# %% ../nbs/05_evaluate.ipynb #e038ba5e
-@dataclass
-class Extractor:
-    "Images in, features out, and the name that goes into every result"
-    name:str
-    function:Callable    # (B,C,H,W) in [0,1] -> (B,F)
-    accuracy:float=None  # of a classifier, on its test images
-
-    @torch.no_grad()
-    def __call__(self, x:Tensor)->Tensor: return self.function(x)
-
+# %% ../nbs/05_evaluate.ipynb #e033ba5e
 def inception_features(
     path=None,         # the weights as a file; downloaded by torchvision if not given
     device:str='cpu',  # where to compute
-)->Extractor:          # to (B,2048)
+)->Callable:           # (B,C,H,W) in [0,1] -> (B,2048), with a `name`
     "torchvision's Inception v3 up to its last pooling"
     from torchvision.models import Inception_V3_Weights, inception_v3
     weights = Inception_V3_Weights.IMAGENET1K_V1
@@ -219,16 +198,16 @@ def inception_features(
     def features(x):
         x = x.to(device).expand(-1, 3, -1, -1)  # grey images three times
         return net((F.interpolate(x, (299, 299), mode='bilinear', antialias=True) - mean)/std)
-    return Extractor(f'inception_v3 ({path or weights})', features)
+    features.name = f'inception_v3 ({path or weights})'
+    return features
 
-# %% ../nbs/05_evaluate.ipynb #e039ba5e
 def classifier_features(
     images:Images,       # with labels
     steps:int=400,       # of Adam
     batch_size:int=128,  # images per step
     seed:int=0,          # of the weights and of the order of images
     device:str='cpu',    # where to compute
-)->Extractor:            # to (B,64); `accuracy` is its share of right answers on the test images
+)->Callable:             # (B,C,H,W) in [0,1] -> (B,64), with a `name` and its `accuracy` on the test images
     "The last layer but one of a small classifier of the data set's labels, scaled to unit variance on training images"
     need_labels(images, 'classifier_features')
     with torch.random.fork_rng():
@@ -236,7 +215,7 @@ def classifier_features(
         net = nn.Sequential(nn.Conv2d(images.image_size[0], 16, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(),
                             nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(512, 64), nn.ReLU(), nn.BatchNorm1d(64, affine=False)).to(device)
         head = nn.Linear(64, int(images.train_labels.max()) + 1).to(device)
-    g,optimizer = generator(seed),torch.optim.Adam([*net.parameters(), *head.parameters()], lr=2e-3)
+    g,optimizer = generator(seed),torch.optim.Adam([*net.parameters(), *head.parameters()], lr=5e-3)
     for _ in progress(range(steps), desc='learning features'):
         i = torch.randint(len(images.train), (batch_size,), generator=g)
         loss = F.cross_entropy(head(net(images.train[i].to(device)/255)), images.train_labels[i].to(device))
@@ -244,11 +223,14 @@ def classifier_features(
         loss.backward()
         optimizer.step()
     net.eval()
-    extractor = Extractor(f'classifier of {images.name} (seed {seed}, {steps} steps)', lambda x: net(x.to(device)))
-    with torch.no_grad(): guess = head(features_of(extractor, images.test).to(device)).argmax(1).cpu()
-    extractor.accuracy = (guess == images.test_labels).double().mean().item()
-    return extractor
 
+    def features(x): return net(x.to(device))
+    features.name = f'classifier of {images.name} (seed {seed}, {steps} steps)'
+    with torch.no_grad(): guess = head(features_of(features, images.test).to(device)).argmax(1).cpu()
+    features.accuracy = (guess == images.test_labels).double().mean().item()
+    return features
+
+@torch.no_grad()
 def features_of(
     extractor,     # (B,C,H,W) -> (B,F)
     images:Tensor, # (N,C,H,W): bytes, or floats in [0,1]
@@ -257,8 +239,7 @@ def features_of(
     return torch.cat([extractor(x/255 if x.dtype == torch.uint8 else x).flatten(1).cpu() for x in images.split(100)])
 
 def generation_scores(
-    real:Tensor,  # (N,C,H,W): bytes, or floats in [0,1]
-    fake:Tensor,  # (M,C,H,W): bytes, or floats in [0,1]
+    real:Tensor, fake:Tensor, # (N,C,H,W) and (M,C,H,W): bytes, or floats in [0,1]
     extractor,    # such as `classifier_features(images)`, or a function with a `name`
     seed:int=0,   # of the blocks of KID
 )->Metrics:       # distances, and always: in which features, from how many samples
@@ -267,12 +248,10 @@ def generation_scores(
     kid,error = kernel_distance(a, b, seed=seed)
     return Metrics(frechet=frechet_distance(a, b), kid=kid, kid_stderr=error, extractor=extractor.name, samples=[len(real), len(fake)])
 
-# %% ../nbs/05_evaluate.ipynb #e046ba5e
+# %% ../nbs/05_evaluate.ipynb #e043ba5e
 class Finding(NamedTuple):
-    "One fault of a model"
-    fault:str    # in words
-    numbers:str  # that show it
-    advice:str   # what to try
+    "One fault of a model: its name, the numbers that show it, and what to try"
+    fault:str; numbers:str; advice:str
 
 class Findings(list):
     "What `diagnose` has found: a list of `Finding`, printed as sentences"
@@ -281,12 +260,7 @@ class Findings(list):
 
 @torch.no_grad()
 def observe(
-    model,          # a `ConvVAE`
-    pixels:Tensor,  # uint8 (N,C,H,W)
-    labels:Tensor,  # (N,) or None
-    binarize:bool,  # look at a black-and-white draw
-    most:int,       # images, drawn at random
-    seed:int,       # of the choice and of the draw
+    model, pixels, labels, binarize, most, seed, # as in `diagnose`; uint8 (N,C,H,W) and (N,) or None
 )->SimpleNamespace: # x, recon: (B,C,H,W); mean, logvar: (B,Z); z: (B,4,Z); log_prior: (B,4); elbo, rate, fits: (B,); discrete: bool
     "What `diagnose` wants to know of a set of images"
     i = torch.randperm(len(pixels), generator=generator(seed))[:most]
@@ -297,7 +271,6 @@ def observe(
                          log_prior=out.prior.log_prob(out.z).T, elbo=elbo(out, x).mean(0), rate=rate(out).mean(0), fits=out.p.support.check(x).expand(len(x))))
     return SimpleNamespace(**{k: torch.cat([r[k] for r in rows]).cpu() for k in rows[0]}, discrete=out.p.support.is_discrete)
 
-# %% ../nbs/05_evaluate.ipynb #e047ba5e
 def collapsed(train, test)->Finding|None: # what `observe` gives of training and of test images
     "Idle latents, while the others reconstruct worse than four principal components"
     idle,middle = int((test.mean.var(0, correction=0) <= 0.01).sum()),train.x.mean(0)
