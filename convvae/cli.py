@@ -97,7 +97,8 @@ def write_pictures(
 ):
     "samples.png: draws from the prior; reconstructions.png: test images above what the model makes of them"
     device = next(model.parameters()).device
-    with replacing(out/'samples.png') as tmp: grid(model.sample(num_samples, seed=seed, y=labels_of(model, num_samples))).save(tmp)
+    drawn = model.sample(num_samples, seed=seed, y=labels_of(model, num_samples))
+    with replacing(out/'samples.png') as tmp: grid(drawn).save(tmp)
     if len(images.test):
         test,y = images.test[:12],images.test_labels[:12] if model.n_classes else None
         x = (binarized(test, seed) if binarize else test).float()/255
@@ -115,7 +116,8 @@ def the_objective(
     "The objective that the options ask for, or a ValueError where they do not go together"
     chosen = pick(objectives, name, 'objective')
     if name in ('iwae', 'dreg'):
-        if (beta, warm_up, free_bits) != (1, 0, 0): raise ValueError(f'--objective {name} has no rate of its own: leave out --beta, --warm_up and --free_bits')
+        if (beta, warm_up, free_bits) != (1, 0, 0):
+            raise ValueError(f'--objective {name} has no rate to weigh: leave out --beta, --warm_up and --free_bits')
         return dict(objective=chosen, k=k or 8)
     if free_bits and name == 'tc': raise ValueError('--free_bits belongs to --objective elbo: leave it out')
     if not 0 <= warm_up <= 1: raise ValueError(f'--warm_up is a share of the training, from 0 to 1, got {warm_up}')
@@ -227,7 +229,7 @@ def sample(
     temperature:float=1.,   # scales the prior's standard deviation; below 1: more typical, less varied
     seed:int=None,          # the same seed, the same images (default: new ones each time)
     label:int=None,         # of all images, for a conditional model (default: the labels in turn)
-    mixture:int=0,          # draw latents not from the prior but from so many normals, fitted to those of the training images
+    mixture:int=0,          # draw latents not from the prior but from so many normals, fitted to the training images
     data:str=None,          # where to find these images, a name or a folder (default: the run's)
     out:str=None,           # folder to write to (default: the run's)
     files:bool=False,       # also write each image to a file of its own: samples/000.png and so on
@@ -240,7 +242,8 @@ def sample(
     model = ConvVAE.from_pretrained(run, pick_device(device).device)
     if seed is None: seed = int.from_bytes(os.urandom(4), 'big')
     if num_samples < 1: raise ValueError(f'num_samples must be at least 1, got {num_samples}')
-    if gif and model.n_classes and label is None: raise ValueError('a film of a conditional model keeps to one label: name it with --label')
+    if gif and model.n_classes and label is None:
+        raise ValueError('a film of a conditional model keeps to one label: name it with --label')
     if mixture < 0: raise ValueError(f'--mixture takes a number of normals, got {mixture}')
     fitted = fit_to_training(model, run, data, mixture) if mixture else None
     y = labels_of(model, num_samples, label)
