@@ -58,8 +58,10 @@ def batches_for(
 ):                      # pairs: (B,C,H,W) in [0,1] on the model's device, and dict(y=labels) for a conditional model or {}
     "Images in their order, with what else the model wants to be told"
     conditional = getattr(model, 'n_classes', None) is not None
-    if conditional and labels is None: raise ValueError('this model is conditional, but the images have no labels: use a data set that has them')
-    batches = Batches(pixels, batch_size, shuffle=False, device=next(model.parameters()).device, labels=labels if conditional else None)
+    if conditional and labels is None:
+        raise ValueError('this model is conditional, but the images have no labels: use a data set that has them')
+    device = next(model.parameters()).device
+    batches = Batches(pixels, batch_size, shuffle=False, device=device, labels=labels if conditional else None)
     return (((b[0], dict(y=b[1])) if conditional else (b, {})) for b in batches)
 
 @torch.no_grad()
@@ -98,7 +100,8 @@ def evaluate(
     test,rows = binarized(images.test, seed) if binarize else images.test,[]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        for x,told in progress(batches_for(model, test, images.test_labels, batch_size), desc='evaluating', total=-(-n//batch_size)):
+        batches = batches_for(model, test, images.test_labels, batch_size)
+        for x,told in progress(batches, desc='evaluating', total=-(-n//batch_size)):
             mean = model.embed(x, **told)
             p = model.decode(mean, **told)
             rows.append(measure(model, x, k, most=512 if x.is_cpu else 16_384, **told)  # a GPU wants more at once
@@ -107,17 +110,19 @@ def evaluate(
     avg = lambda *names: {name: every[name].mean().item() for name in names}
     error = lambda name: every[name].std(correction=0).item()/n**0.5
     known = every['fits'].all()
-    bits = bits_per_dim(-every['elbo'].mean().item() + (0 if p.support.is_discrete else x[0].numel()*math.log(255)), model.image_size)
+    width = 0 if p.support.is_discrete else x[0].numel()*math.log(255)  # of the bins of a density
+    bits = bits_per_dim(width - every['elbo'].mean().item(), model.image_size)
     return Metrics(quantity='nats' if known else 'cross-entropy', **avg('elbo'), stderr=error('elbo'), **avg('rate', 'distortion'),
-                   **(dict(bits_per_dim=bits) if known else {}), **avg('iwae_bound'), iwae_stderr=error('iwae_bound'), **avg('ess'), k=k,
-                   active_units=int((every['mean'].var(0, correction=0) > 0.01).sum()), latent_dim=model.latent_dim,
-                   **avg('mse', 'psnr', 'ssim'), images=n)
+                   **(dict(bits_per_dim=bits) if known else {}), **avg('iwae_bound'), iwae_stderr=error('iwae_bound'),
+                   **avg('ess'), k=k, active_units=int((every['mean'].var(0, correction=0) > 0.01).sum()),
+                   latent_dim=model.latent_dim, **avg('mse', 'psnr', 'ssim'), images=n)
 
 # %% ../nbs/05_evaluate.ipynb #e022ba5e
 def need_labels(images:Images, what:str):
     "Refuse images without labels or without a test set"
     if images.train_labels is None or images.test_labels is None or not len(images.test):
-        raise ValueError(f'{images.name} has no labels for training and test images, which {what} needs: use a data set with classes, such as digits')
+        raise ValueError(f'{images.name} has no labels for training and test images, which {what} needs: '
+                         'use a data set with classes, such as digits')
 
 @torch.no_grad()
 def probe(
@@ -153,7 +158,8 @@ def frechet_distance(
     "The squared Frechet distance between two Gaussians with the means and covariances of the features"
     a,b = check_features(a, b, 2)
     if min(len(a), len(b)) <= a.shape[1]:
-        warnings.warn(f'{min(len(a), len(b))} samples cannot fill {a.shape[1]} features: the distance is biased upwards, take more samples', stacklevel=2)
+        warnings.warn(f'{min(len(a), len(b))} samples cannot fill {a.shape[1]} features: the distance is biased upwards, '
+                      'take more samples', stacklevel=2)
     (ma,ca),(mb,cb) = ((x.mean(0), torch.cov(x.T).view(x.shape[1], -1)) for x in (a, b))
     values,vectors = torch.linalg.eigh(ca)
     root = vectors*values.clamp(min=0).sqrt()@vectors.T
@@ -186,7 +192,9 @@ def inception_features(
     from torchvision.models import Inception_V3_Weights, inception_v3
     weights = Inception_V3_Weights.IMAGENET1K_V1
     net = inception_v3(weights=None, init_weights=False, transform_input=True)
-    try: net.load_state_dict(torch.load(path, map_location='cpu', weights_only=True) if path else weights.get_state_dict(progress=False, check_hash=True))
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True) if path else weights.get_state_dict(progress=False, check_hash=True)
+        net.load_state_dict(state)
     except Exception as e:  # torch, pickle and urllib raise many kinds
         raise ValueError(f'Inception has no weights from {path or weights.url} ({type(e).__name__}: {str(e).splitlines()[0]}): '
                          'give the path of that file, fetched by hand, or use classifier_features(images), which needs no download') from e
@@ -212,8 +220,9 @@ def classifier_features(
     need_labels(images, 'classifier_features')
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        net = nn.Sequential(nn.Conv2d(images.image_size[0], 16, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(),
-                            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(512, 64), nn.ReLU(), nn.BatchNorm1d(64, affine=False)).to(device)
+        net = nn.Sequential(nn.Conv2d(images.image_size[0], 16, 3, stride=2, padding=1), nn.ReLU(),
+                            nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(),
+                            nn.Linear(512, 64), nn.ReLU(), nn.BatchNorm1d(64, affine=False)).to(device)
         head = nn.Linear(64, int(images.train_labels.max()) + 1).to(device)
     g,optimizer = generator(seed),torch.optim.Adam([*net.parameters(), *head.parameters()], lr=5e-3)
     for _ in progress(range(steps), desc='learning features'):
@@ -248,7 +257,7 @@ def generation_scores(
     kid,error = kernel_distance(a, b, seed=seed)
     return Metrics(frechet=frechet_distance(a, b), kid=kid, kid_stderr=error, extractor=extractor.name, samples=[len(real), len(fake)])
 
-# %% ../nbs/05_evaluate.ipynb #e043ba5e
+# %% ../nbs/05_evaluate.ipynb #e042ba5e
 class Finding(NamedTuple):
     "One fault of a model: its name, the numbers that show it, and what to try"
     fault:str; numbers:str; advice:str
@@ -267,8 +276,9 @@ def observe(
     pixels,labels,rows = binarized(pixels[i], seed) if binarize else pixels[i],None if labels is None else labels[i],[]
     for x,told in batches_for(model, pixels, labels):
         out = model(x, k=4, **told)
-        rows.append(dict(x=x, recon=model.decode(out.q.mean, **told).mean, mean=out.q.mean, logvar=out.q.variance.log(), z=out.z.transpose(0, 1),
-                         log_prior=out.prior.log_prob(out.z).T, elbo=elbo(out, x).mean(0), rate=rate(out).mean(0), fits=out.p.support.check(x).expand(len(x))))
+        rows.append(dict(x=x, recon=model.decode(out.q.mean, **told).mean, mean=out.q.mean, logvar=out.q.variance.log(),
+                         z=out.z.transpose(0, 1), log_prior=out.prior.log_prob(out.z).T, elbo=elbo(out, x).mean(0),
+                         rate=rate(out).mean(0), fits=out.p.support.check(x).expand(len(x))))
     return SimpleNamespace(**{k: torch.cat([r[k] for r in rows]).cpu() for k in rows[0]}, discrete=out.p.support.is_discrete)
 
 def collapsed(train, test)->Finding|None: # what `observe` gives of training and of test images
@@ -276,10 +286,12 @@ def collapsed(train, test)->Finding|None: # what `observe` gives of training and
     idle,middle = int((test.mean.var(0, correction=0) <= 0.01).sum()),train.x.mean(0)
     away,Z = (test.x - middle).flatten(1),test.mean.shape[1]
     v = torch.pca_lowrank((train.x - middle).flatten(1), q=min(4, Z, *away.shape, len(train.x)), center=False)[2]  # (C*H*W,4)
-    ours,linear = (1 - (left.square().sum()/away.square().sum()).item() for left in ((test.x - test.recon).flatten(1), away - away@v@v.T))
+    lost = (test.x - test.recon).flatten(1),away - away@v@v.T
+    ours,linear = (1 - (left.square().sum()/away.square().sum()).item() for left in lost)
     if idle and ours < linear:
-        return Finding('Collapsed latents', f'{idle} of {Z} say nothing about the image, and the reconstructions explain {max(ours, 0):.0%} of the variance '
-                       f'where {v.shape[1]} principal components explain {linear:.0%}', 'a smaller beta, a warm-up of beta, free_bits, or a longer training')
+        return Finding('Collapsed latents', f'{idle} of {Z} say nothing about the image, and the reconstructions explain '
+                       f'{max(ours, 0):.0%} of the variance where {v.shape[1]} principal components explain {linear:.0%}',
+                       'a smaller beta, a warm-up of beta, free_bits, or a longer training')
 
 def hole(train, test, share:float=0.25)->Finding|None:
     "A Gaussian mixture knows the latents of unseen images much better than the prior does"
@@ -288,40 +300,40 @@ def hole(train, test, share:float=0.25)->Finding|None:
     mixture = max(GaussianMixture(min(n, len(a)), random_state=0, reg_covar=1e-3).fit(a).score(b) for n in (1, 10))
     gap,R = mixture - test.log_prior.double().mean().item(),test.rate.mean().item()
     if gap > max(share*R, 1):
-        return Finding('A hole between posterior and prior', f'a mixture fitted to the latents beats the prior by {gap:.1f} nats on test images, '
-                       f'{gap/R:.0%} of the rate of {R:.1f}: draws from the prior seldom fall where images are',
+        return Finding('A hole between posterior and prior', f'a mixture fitted to the latents beats the prior by {gap:.1f} nats '
+                       f'on test images, {gap/R:.0%} of the rate of {R:.1f}: draws from the prior seldom fall where images are',
                        'a larger beta, fewer latents, a learned prior, a longer training, or sampling from a mixture fitted after training')
 
 def saturated(train, test, limit:float=8.)->Finding|None:
     "Log-variances near the bound of +-10, where the gradient fades"
     near = (train.logvar.abs() > limit).double()
     if near.mean() > 0.01:
-        return Finding('Saturated log-variance', f'{near.mean():.0%} of the values of {int((near.mean(0) > 0.01).sum())} latents lie beyond +-{limit:g}, close to the bound of +-10',
-                       'a smaller learning rate, a larger beta, or a new start')
+        return Finding('Saturated log-variance', f'{near.mean():.0%} of the values lie beyond +-{limit:g}, in '
+                       f'{int((near.mean(0) > 0.01).sum())} latents: the bound is +-10', 'a smaller learning rate, a larger beta, or a new start')
 
 def overfitted(train, test)->Finding|None:
     "The ELBO of training images is far above that of test images"
     gap,error = train.elbo.mean() - test.elbo.mean(),(train.elbo.var()/len(train.elbo) + test.elbo.var()/len(test.elbo)).sqrt()
     if gap > 4*error and gap > 0.5*test.elbo.std():
-        return Finding('Overfitting', f'the ELBO is {train.elbo.mean():.1f} on training and {test.elbo.mean():.1f} on test images, a gap of {gap:.1f} +- {error:.1f} nats',
-                       'more images, fewer epochs, fewer channels, or binarize=True for handwriting')
+        return Finding('Overfitting', f'the ELBO is {train.elbo.mean():.1f} on training and {test.elbo.mean():.1f} on test images, '
+                       f'a gap of {gap:.1f} +- {error:.1f} nats', 'more images, fewer epochs, fewer channels, or binarize=True for handwriting')
 
 def misfit(train, test)->Finding|None:
     "Pixels that the likelihood does not describe"
-    between = lambda lo,hi: ((test.x > lo) & (test.x < hi)).double().mean().item()
+    between,fault = lambda lo,hi: ((test.x > lo) & (test.x < hi)).double().mean().item(),'The likelihood does not fit the pixels'
     grey = between(0, 1)
     if not test.fits.all():
-        return Finding('The likelihood does not fit the pixels', f'{grey:.0%} of them are neither black nor white, which p(x|z) gives no probability: the ELBO is a cross-entropy',
+        return Finding(fault, f'{grey:.0%} of them are neither black nor white, which p(x|z) does not describe: the ELBO is a cross-entropy',
                        "likelihood='gaussian' or 'discretized_logistic'" if between(0.1, 0.9) > 0.6 else 'binarize=True, as for handwriting')
     if grey < 0.01 and not test.discrete:
-        return Finding('The likelihood does not fit the pixels', f'{1 - grey:.0%} of them are black or white, and p(x|z) is a density, which can grow without bound there',
+        return Finding(fault, f'{1 - grey:.0%} of them are black or white, and p(x|z) is a density, which can grow without bound there',
                        "likelihood='bernoulli', or 'discretized_logistic'")
 
 def diagnose(
     model,                # a `ConvVAE`
     images:Images,        # training and test images
     binarize:bool=False,  # was it trained on black-and-white draws?
-    most:int=1000,        # images to look at, of training and of test images
+    most:int=1000,        # images to look at, both of training and of test images
     seed:int=0,           # of the choice of images, of the draws, and of the latents
 )->Findings:              # empty for a healthy model
     "What is wrong with a model, in words, and what to try"
@@ -329,5 +341,6 @@ def diagnose(
     model.eval()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        train,test = (observe(model, *pair, binarize, most, seed) for pair in ((images.train, images.train_labels), (images.test, images.test_labels)))
+        train = observe(model, images.train, images.train_labels, binarize, most, seed)
+        test = observe(model, images.test, images.test_labels, binarize, most, seed)
         return Findings(f for f in (check(train, test) for check in (saturated, collapsed, hole, overfitted, misfit)) if f)
