@@ -285,7 +285,8 @@ def collapsed(train, test)->Finding|None: # what `observe` gives of training and
     "Idle latents, while the others reconstruct worse than four principal components"
     idle,middle = int((test.mean.var(0, correction=0) <= 0.01).sum()),train.x.mean(0)
     away,Z = (test.x - middle).flatten(1),test.mean.shape[1]
-    v = torch.pca_lowrank((train.x - middle).flatten(1), q=min(4, Z, *away.shape, len(train.x)), center=False)[2]  # (C*H*W,4)
+    flat = (train.x - middle).flatten(1)
+    v = torch.pca_lowrank(flat, q=min(24, *flat.shape), center=False)[2][:, :min(4, Z)]  # (C*H*W,4); more are sought, for these to be exact
     lost = (test.x - test.recon).flatten(1),away - away@v@v.T
     ours,linear = (1 - (left.square().sum()/away.square().sum()).item() for left in lost)
     if idle and ours < linear:
