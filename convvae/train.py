@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['run_files', 'run_epoch', 'replacing', 'holds_run', 'save_run', 'load_run', 'open_run', 'pick_device', 'check_plan',
-           'fit']
+           'labels_for', 'fit']
 
 # %% ../nbs/03_train.ipynb #2c162391
 import csv
@@ -25,20 +25,22 @@ from .loss import distortion, objective, rate
 # %% ../nbs/03_train.ipynb #a1bd11b4
 def run_epoch(
     model:nn.Module,     # x -> `VAEOut`
-    batches,             # of images, (B,C,H,W) in [0,1]
+    batches,             # of images, (B,C,H,W) in [0,1], or of pairs: images and labels
     learn=None,          # called with each batch's objective, takes a step; None means evaluate
     objective=objective, # (out, x) -> (), nats per image
-)->dict:                 # loss, elbo, rate, distortion: nats per image, averaged over images
-    "One pass over `batches`, with one latent drawn for each image"
+    k:int=None,          # latents drawn for each image, as a leading axis; one without the axis if not given
+)->dict:                 # loss, elbo, rate, distortion: nats per image, averaged over images (and their latents)
+    "One pass over `batches`"
     total,n = None,0
     model.train(learn is not None)
     with torch.set_grad_enabled(learn is not None):
-        for x in batches:
-            out = model(x)
+        for batch in batches:
+            x,y = batch if isinstance(batch, tuple) else (batch, None)
+            out = model(x, **({} if y is None else dict(y=y)), k=k)
             loss = objective(out, x)
             if learn: learn(loss)
             with torch.no_grad():
-                sums = torch.stack([loss*len(x), distortion(out, x).sum(), rate(out).sum()])
+                sums = torch.stack([loss*len(x), distortion(out, x).sum()/(k or 1), rate(out).sum()/(k or 1)])
                 total = sums if total is None else total + sums
             n += len(x)
     loss,D,R = (total/n).tolist()
@@ -137,6 +139,18 @@ def check_plan(epochs:int|None, batch_size:int, lr:float):
         if v is not None and v < 1: raise ValueError(f'{name} must be at least 1, got {v}')
     if not 0 < lr < float('inf'): raise ValueError(f'lr must be above 0, got {lr}')
 
+def labels_for(
+    model,         # a `ConvVAE`
+    images:Images, # what it is to see
+)->tuple:          # train_labels and test_labels, or None twice where the model takes no labels
+    "The labels that the model has to be told, or a ValueError if there are none, or too many"
+    if model.n_classes is None: return None, None
+    if images.train_labels is None:
+        raise ValueError(f'the model is conditional, but {images.name} has no labels: sort the images into one folder per class, or leave out n_classes')
+    most = max(y.max().item() for y in (images.train_labels, images.test_labels) if len(y))
+    if most >= model.n_classes: raise ValueError(f'{images.name} has labels up to {most}, but the model was built for n_classes={model.n_classes}')
+    return images.train_labels, images.test_labels
+
 def fit(
     model,               # a `ConvVAE`; it is trained in place
     images:Images,       # what to learn from; the test images are only looked at, never learned from
@@ -147,6 +161,8 @@ def fit(
     resume:bool=False,   # go on with the run in `out`; start one if there is none
     overwrite:bool=False,# replace the run in `out`
     objective=objective, # (out, x) -> (), what is minimised, in nats per image
+    beta=None,           # passed on to it: a number, or a function of the share of the training that is done, such as `linear_warmup`
+    k:int=None,          # latents drawn for each image, for an objective that wants several, such as `dreg_objective`
     binarize:bool=False, # draw black-and-white pixels from the grey ones, anew in every epoch?
     seed:int=0,          # of the order of images, of binarisation and of the latents' noise
     device:str=None,     # cpu, cuda or mps; the fastest present if not given
@@ -158,15 +174,24 @@ def fit(
     if epochs is None: epochs = max(20, -(-1200*batch_size//len(images.train)))
     accelerator = pick_device(device)
     if accelerator.num_processes > 1: raise ValueError('several processes are not supported yet: start one')
-    batches = Batches(images.train, batch_size, device=accelerator.device, binarize=binarize, seed=seed)
-    tests = Batches(images.test[:monitor], batch_size, False, accelerator.device, binarize, seed) if len(images.test) else None
+    train_labels,test_labels = labels_for(model, images)
+    batches = Batches(images.train, batch_size, True, accelerator.device, binarize, seed, train_labels)
+    watched = test_labels if test_labels is None else test_labels[:monitor]
+    tests = Batches(images.test[:monitor], batch_size, False, accelerator.device, binarize, seed, watched) if len(images.test) else None
     optimizer = torch.optim.Adam(model.to(accelerator.device).parameters(), lr=lr)
-    schedule = OneCycleLR(optimizer, lr, total_steps=epochs*len(batches), pct_start=0.1)
+    schedule = OneCycleLR(optimizer, lr, total_steps=max(20, steps := epochs*len(batches)), pct_start=0.1)  # fewer cannot rise and fall
     plan = dict(settings or {}, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, binarize=binarize,
-                train_images=len(images.train))
+                train_images=len(images.train), k=k)
     history,out = [],None if out is None else Path(out)
     if out: history = open_run(out, plan, resume, overwrite, model, optimizer, schedule)
+    if not history and model.fresh:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model.start_from(images.train[::-(-len(images.train)//2000)].to(accelerator.device).float()/255)
     prepared,optimizer = accelerator.prepare(model, optimizer)
+
+    def weighed(out, x):
+        return objective(out, x, beta=beta(schedule.last_epoch/steps) if callable(beta) else beta)
 
     def learn(loss):
         accelerator.backward(loss)
@@ -179,11 +204,11 @@ def fit(
         if schedule.last_epoch < schedule.total_steps - 1: schedule.step()
         bar.update()
 
-    with torch.random.fork_rng(), progress(total=epochs*len(batches), initial=len(history)*len(batches), unit='step') as bar:
+    with torch.random.fork_rng(), progress(total=steps, initial=len(history)*len(batches), unit='step') as bar:
         for epoch in range(len(history), epochs):
             torch.manual_seed(seed + epoch*1_000_003)  # all noise of an epoch follows from seed and epoch
             batches.epoch,start = epoch,time.time()
-            row = {f'train_{k}': v for k,v in run_epoch(prepared, batches, learn, objective).items()}
+            row = {f'train_{k}': v for k,v in run_epoch(prepared, batches, learn, objective if beta is None else weighed, k).items()}
             seconds = time.time() - start
             if tests:
                 tests.epoch = 0  # the same binarisation each time
