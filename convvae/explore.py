@@ -32,12 +32,14 @@ class LatentExplorer(widgets.HBox):
         x:Tensor=None,  # (B,C,H,W) images to measure rates on; the first is where the sliders start. Draws from the model if not given
         n:int=8,        # sliders, at the most
         span:float=3.,  # each goes from -span to span
+        y=None,         # labels of x, or one label, for a conditional model; the first is kept
     ):
         if n < 1: raise ValueError(f'n, the number of sliders, must be at least 1, got {n}')
-        self.model = model
-        if x is None: self.z,x = model.prior().mean.clone(),model.sample(64, seed=0)
-        else: self.z = model.embed(x[:1])[0]
-        self.latents,rates = (v[:n].tolist() for v in active_latents(model, x))
+        y = None if y is None else torch.as_tensor(y)
+        self.model,self.y = model,None if y is None else y.flatten()[0]
+        if x is None: self.z,x = model.prior(0.).sample(),model.sample(64, seed=0, y=y)
+        else: self.z = model.embed(x[:1], self.y)[0]
+        self.latents,rates = (v[:n].tolist() for v in active_latents(model, x, y))
         self.sliders = [widgets.FloatSlider(value=max(-span, min(span, self.z[i].item())), min=-span, max=span, step=0.05,
                                             description=f'z{i} ({r:.1f} nats)', readout_format='.1f',
                                             style=dict(description_width='7em'))
@@ -54,7 +56,7 @@ class LatentExplorer(widgets.HBox):
     def draw(self, change=None):
         "Decode the latents as the sliders stand"
         for i,s in zip(self.latents, self.sliders, strict=True): self.z[i] = s.value
-        self.picture.value = png(self.model.decode(self.z[None]).mean[0])
+        self.picture.value = png(self.model.decode(self.z[None], self.y).mean[0])
 
     def _repr_mimebundle_(self, **kwargs):
         "The widget, and for pages without a kernel its present picture"

@@ -39,7 +39,7 @@ def factorises(dist)->bool: # a Distribution over latents
 def latent_rate(
     out, # a `VAEOut` with a diagonal normal posterior
 )->Tensor: # (B,Z) nats per image and latent
-    "The rate of each latent; they sum to `rate`. A prior that does not factorise is replaced by each latent's mean and variance over the batch"
+    "The rate of each latent; they sum to `rate`. Under a prior that does not factorise: against each latent's moments over the batch"
     if factorises(out.prior): return kl_divergence(out.q.base_dist, out.prior.base_dist)
     mu,var = out.q.mean,out.q.variance
     return kl_divergence(out.q.base_dist, Normal(mu.mean(0), (var.mean(0) + mu.var(0, correction=0)).sqrt()))
@@ -129,7 +129,7 @@ def tc_split(
 )->tuple[Tensor,Tensor,Tensor]: # (B,) each, nats per image; they sum to log q(z|x) - log p(z)
     "The rate as mutual information of image and latents, total correlation, and dimension-wise KL (arXiv 1802.04942)"
     z,B = out.z,len(out.z)
-    if z.dim() != 2: raise ValueError(f'needs one latent per image, z of shape (B,Z), got {tuple(z.shape)}: call the model without k')
+    if z.dim() != 2: raise ValueError(f'needs one latent per image, not z of shape {tuple(z.shape)}: call the model without k')
     if n < B: raise ValueError(f'n is the number of training images, {n}, and cannot be below the {B} of this batch')
     pairs = out.q.base_dist.log_prob(z[:, None])                                 # (B,B,Z): z of image i under q of image j
     weights = torch.full((B, B), (n - 1)/(n*max(B - 1, 1)), device=z.device)     # of the others

@@ -151,7 +151,8 @@ def attribute_direction(
     "From images without an attribute to images with it: the difference of their mean embeddings"
     has = torch.as_tensor(has, dtype=torch.bool)
     if len(has) != len(x) or has.all() or not has.any():
-        raise ValueError(f'an attribute needs a yes or no for each of the {len(x)} images, and some of both: got {int(has.sum())} of {len(has)}')
+        raise ValueError(f'an attribute needs a yes or no for each of the {len(x)} images, and some of both: '
+                         f'got {int(has.sum())} of {len(has)}')
     z = model.embed(x, y)
     return z[has].mean(0) - z[~has].mean(0)
 
@@ -166,7 +167,8 @@ def fit_mixture(
 )->Distribution:       # for `model.sample(n, prior=...)`; its event is a whole latent
     "A Gaussian mixture fitted to the aggregate posterior, to sample from in the prior's place (arXiv 1903.12436)"
     from sklearn.mixture import GaussianMixture  # here, since it is slow to import
-    if not 1 <= components <= len(x): raise ValueError(f'components must be from 1 to the number of images, {len(x)}, got {components}')
+    if not 1 <= components <= len(x):
+        raise ValueError(f'components must be from 1 to the number of images, {len(x)}, got {components}')
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         parts = range(0, len(x), 1000)

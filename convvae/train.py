@@ -146,9 +146,11 @@ def labels_for(
     "The labels that the model has to be told, or a ValueError if there are none, or too many"
     if model.n_classes is None: return None, None
     if images.train_labels is None:
-        raise ValueError(f'the model is conditional, but {images.name} has no labels: sort the images into one folder per class, or leave out n_classes')
+        raise ValueError(f'the model is conditional, but {images.name} has no labels: sort the images into one folder per class, '
+                         'or leave out n_classes')
     most = max(y.max().item() for y in (images.train_labels, images.test_labels) if len(y))
-    if most >= model.n_classes: raise ValueError(f'{images.name} has labels up to {most}, but the model was built for n_classes={model.n_classes}')
+    if most >= model.n_classes:
+        raise ValueError(f'{images.name} has labels up to {most}, but the model was built for n_classes={model.n_classes}')
     return images.train_labels, images.test_labels
 
 def fit(
@@ -161,7 +163,7 @@ def fit(
     resume:bool=False,   # go on with the run in `out`; start one if there is none
     overwrite:bool=False,# replace the run in `out`
     objective=objective, # (out, x) -> (), what is minimised, in nats per image
-    beta=None,           # passed on to it: a number, or a function of the share of the training that is done, such as `linear_warmup`
+    beta=None,           # passed on to it: a number, or a function of the share of the training done, as `linear_warmup`
     k:int=None,          # latents drawn for each image, for an objective that wants several, such as `dreg_objective`
     binarize:bool=False, # draw black-and-white pixels from the grey ones, anew in every epoch?
     seed:int=0,          # of the order of images, of binarisation and of the latents' noise
@@ -176,10 +178,11 @@ def fit(
     if accelerator.num_processes > 1: raise ValueError('several processes are not supported yet: start one')
     train_labels,test_labels = labels_for(model, images)
     batches = Batches(images.train, batch_size, True, accelerator.device, binarize, seed, train_labels)
-    watched = test_labels if test_labels is None else test_labels[:monitor]
-    tests = Batches(images.test[:monitor], batch_size, False, accelerator.device, binarize, seed, watched) if len(images.test) else None
+    watched = (images.test[:monitor],batch_size,False,accelerator.device,binarize,seed,None if test_labels is None else test_labels[:monitor])
+    tests = Batches(*watched) if len(images.test) else None
     optimizer = torch.optim.Adam(model.to(accelerator.device).parameters(), lr=lr)
-    schedule = OneCycleLR(optimizer, lr, total_steps=max(20, steps := epochs*len(batches)), pct_start=0.1)  # fewer cannot rise and fall
+    steps = epochs*len(batches)
+    schedule = OneCycleLR(optimizer, lr, total_steps=max(20, steps), pct_start=0.1)  # fewer cannot rise and fall
     plan = dict(settings or {}, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, binarize=binarize,
                 train_images=len(images.train), k=k)
     history,out = [],None if out is None else Path(out)
@@ -208,7 +211,8 @@ def fit(
         for epoch in range(len(history), epochs):
             torch.manual_seed(seed + epoch*1_000_003)  # all noise of an epoch follows from seed and epoch
             batches.epoch,start = epoch,time.time()
-            row = {f'train_{k}': v for k,v in run_epoch(prepared, batches, learn, objective if beta is None else weighed, k).items()}
+            learned = run_epoch(prepared, batches, learn, objective if beta is None else weighed, k)
+            row = {f'train_{name}': v for name,v in learned.items()}
             seconds = time.time() - start
             if tests:
                 tests.epoch = 0  # the same binarisation each time

@@ -5,8 +5,8 @@ import sys
 import pytest
 import torch
 
-from convvae.loss import distortion, elbo, iwae_bound, objective, rate
-from convvae.model import ConvVAE
+from convvae.loss import distortion, dreg_objective, elbo, iwae_bound, objective, rate, tc_objective
+from convvae.model import ConvVAE, blocks, likelihoods, priors
 
 @pytest.mark.parametrize('image_size', [(1, 28, 28), (3, 33, 50), (2, 1, 1), (1, 1, 17), (5, 64, 2), (4, 7, 7)])
 @pytest.mark.parametrize('channels', [(4,), (4, 8), (4, 8, 8, 8)])
@@ -20,9 +20,55 @@ def test_any_size_any_depth(image_size, channels):
     many = model(x, k=4)
     assert rate(many).shape == distortion(many, x).shape == (4, 2) and iwae_bound(many, x).shape == (2,)
 
-def test_every_parameter_learns():
-    model = ConvVAE((3, 19, 30), latent_dim=4, channels=(4, 8, 8))
+@pytest.mark.parametrize('block', blocks)
+@pytest.mark.parametrize('norm', ['none', 'group'])
+@pytest.mark.parametrize('image_size', [(1, 28, 28), (3, 33, 50), (2, 1, 1), (1, 1, 17)])
+def test_any_size_any_block(block, norm, image_size):
+    model = ConvVAE(image_size, latent_dim=3, channels=(4, 12), block=block, norm=norm, n_classes=4)
+    x,y = torch.rand(3, *image_size),torch.tensor([0, 3, 1])
+    assert model(x, y=y, k=2).p.mean.shape == (2, *x.shape)
+    assert model.reconstruct(x, y).shape == x.shape == model.sample(3, y=y).shape
+
+@pytest.mark.parametrize('prior', priors)
+@pytest.mark.parametrize('likelihood', likelihoods)
+def test_any_likelihood_under_any_prior(likelihood, prior, tmp_path):
+    "One number per image, finite losses and gradients with each objective, and the same model after saving"
+    torch.manual_seed(0)
+    x = (torch.rand(6, 2, 9, 11)*255).round()/255
+    x[0],x[1] = 0,1
+    model = ConvVAE((2, 9, 11), latent_dim=3, channels=(4, 8), likelihood=likelihood, prior=prior)
+    model.start_from(x)
+    for k,loss in [(None, objective), (4, dreg_objective), (None, lambda out, x: tc_objective(out, x, 100)),
+                   (None, lambda out, x: objective(out, x, free_bits=0.5))]:
+        out = model(x, k=k)
+        assert rate(out).shape == distortion(out, x).shape == elbo(out, x).shape == out.z.shape[:-1]
+        model.zero_grad()
+        value = loss(out, x)
+        value.backward()
+        assert value.isfinite() and all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+    model.eval().save_pretrained(tmp_path)
+    again = ConvVAE.from_pretrained(tmp_path)
+    assert torch.equal(again.sample(4, seed=0), model.sample(4, seed=0))
+    with torch.no_grad(): assert torch.equal(again.decode(out.z).log_prob(x), model.decode(out.z).log_prob(x))
+
+@pytest.mark.parametrize('likelihood', likelihoods)
+def test_sure_decoders_stay_finite(likelihood):
+    "Pixels of 0 and 1 under a decoder that is certain, rightly or wrongly"
+    model = ConvVAE((1, 4, 4), latent_dim=2, channels=(4,), likelihood=likelihood)
+    z,x = torch.randn(3, 2),torch.tensor([0., 0.5, 1.]).view(3, 1, 1, 1).expand(3, 1, 4, 4)
+    for sure in (-60., -10., 10., 60.):
+        with torch.no_grad(): model.decoder.bias.fill_(sure)
+        loss = -model.decode(z).log_prob(x).mean()
+        model.zero_grad()
+        loss.backward()
+        assert loss.isfinite() and all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+        assert 0 <= model.decode(z).mean.min() and model.decode(z).mean.max() <= 1
+
+@pytest.mark.parametrize('prior', priors)
+def test_every_parameter_learns(prior):
+    model = ConvVAE((3, 19, 30), latent_dim=4, channels=(4, 8, 8), prior=prior)
     x = torch.rand(8, 3, 19, 30)
+    for step in getattr(model.prior, 'steps', []): torch.nn.init.normal_(step.net[-1].weight)  # starts at zero, and holds up all before it
     objective(model(x), x).backward()
     silent = [n for n,p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not silent
