@@ -123,8 +123,8 @@ def render_sprites(
     for i in range(3):
         for chosen in (factors[:, 0] == i).nonzero()[:, 0].split(500):  # few at a time: they stay in the processor's cache
             _,size,angle,x,y = (f[:, None, None, None].float() for f in factors[chosen, :5].T)
-            size,angle = 0.1 + 0.02*size,angle*(math.pi/2/8)      # of the shorter side; radians
-            right,down = cols - (x - 7.5)/32,rows - (y - 7.5)/32  # (n,1,1,w), (n,1,h,1)
+            size,angle = 0.14 + 0.025*size,angle*(math.pi/2/8)    # of the shorter side; radians
+            right,down = cols - (x - 7.5)/48,rows - (y - 7.5)/48  # (n,1,1,w), (n,1,h,1)
             u,v = (right*angle.cos() + down*angle.sin())/size,(down*angle.cos() - right*angle.sin())/size
             out[chosen] = ((0.5 - edge_distance(i, u, v)*size*side).clamp(0, 1)*paint[chosen]*255).round().byte()
     return out
