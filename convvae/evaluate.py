@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ssim', 'closeness', 'Metrics', 'batches_for', 'measure', 'evaluate', 'need_labels', 'probe', 'check_features',
            'frechet_distance', 'kernel_distance', 'inception_features', 'classifier_features', 'features_of',
-           'generation_scores', 'Finding', 'Findings', 'observe', 'collapsed', 'hole', 'saturated', 'overfitted',
-           'misfit', 'diagnose']
+           'generation_scores', 'checked', 'information', 'mig', 'dci', 'factor_vae_score', 'disentanglement',
+           'Finding', 'Findings', 'observe', 'collapsed', 'hole', 'saturated', 'overfitted', 'misfit', 'diagnose']
 
 # %% ../nbs/05_evaluate.ipynb #87782ab3
 import math
@@ -15,11 +15,12 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .data import Batches, Images, binarized, generator, progress
+from .data import Batches, Images, binarized, generator, progress, render_sprites, sprite_factors
 from .loss import bits_per_dim, distortion, elbo, log_mean_exp, rate
 
 # %% ../nbs/05_evaluate.ipynb #e002ba5e
@@ -48,7 +49,7 @@ class Metrics(dict):
     "Named numbers; printed as a table"
     def __str__(self):
         show = lambda v: f'{v:,.2f}' if isinstance(v, float) and abs(v) >= 1 else f'{v:.4f}' if isinstance(v, float) else str(v)
-        return '\n'.join(f'{k:<13}{show(v):>14}' for k,v in self.items())
+        return '\n'.join(f'{k:<17}{show(v):>14}' for k,v in self.items())
 
 def batches_for(
     model,              # a `ConvVAE`
@@ -256,6 +257,96 @@ def generation_scores(
     a,b = (features_of(extractor, x) for x in (real, fake))
     kid,error = kernel_distance(a, b, seed=seed)
     return Metrics(frechet=frechet_distance(a, b), kid=kid, kid_stderr=error, extractor=extractor.name, samples=[len(real), len(fake)])
+
+# %% ../nbs/05_evaluate.ipynb #ad911948
+def checked(codes, factors)->tuple: # both as arrays
+    "Codes and factors as arrays, or a ValueError that says why they can't be scored"
+    codes,factors = np.asarray(codes, dtype=np.float64),np.asarray(factors)
+    if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors) or min(codes.shape[1], factors.shape[1]) < 2:
+        raise ValueError('codes must be (N,Z) and factors (N,F), row by row, with at least 2 latents and 2 factors; '
+                         f'got {codes.shape} and {factors.shape}')
+    if not np.isfinite(codes).all(): raise ValueError('codes must be finite, got NaN or infinity: look at the model')
+    if (same := (factors == factors[:1]).all(0)).any():
+        raise ValueError(f'factor {same.argmax()} has a single value in all {len(factors)} rows: leave its column out')
+    return codes, factors
+
+def information(
+    codes,       # (N,Z) posterior means
+    factors,     # (N,F) whole numbers
+    bins:int=20, # of equal width, for each latent
+)->np.ndarray:   # (Z,F) nats
+    "The mutual information of each latent with each factor"
+    from sklearn.metrics import mutual_info_score
+    codes,factors = checked(codes, factors)
+    cut = [np.digitize(c, np.histogram_bin_edges(c, bins)[1:-1]) for c in codes.T]
+    return np.array([[mutual_info_score(f, c) for f in factors.T] for c in cut])
+
+# %% ../nbs/05_evaluate.ipynb #27b9bd0f
+def mig(
+    codes,   # (N,Z) posterior means
+    factors, # (N,F) whole numbers
+)->float:    # from 0 to 1
+    "Mutual information gap: how far the best latent for a factor is ahead of the next, averaged over factors"
+    from sklearn.metrics import mutual_info_score
+    second,first = np.sort(information(codes, factors), axis=0)[-2:]            # (F,) each
+    return float(np.mean((first - second)/[mutual_info_score(f, f) for f in np.asarray(factors).T]))
+
+# %% ../nbs/05_evaluate.ipynb #267fc97f
+def dci(
+    codes,      # (N,Z) posterior means
+    factors,    # (N,F) whole numbers
+    seed:int=0, # of the forest, and of the quarter of the rows that it is tested on
+)->dict:        # three numbers from 0 to 1
+    "Disentanglement, completeness, and informativeness (accuracy), from a random forest for each factor"
+    from scipy.stats import entropy
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import train_test_split
+    c,c_test,f,f_test = train_test_split(*checked(codes, factors), random_state=seed)
+    forests = [RandomForestClassifier(20, min_samples_leaf=5, max_features=None, random_state=seed).fit(c, v) for v in f.T]
+    R = np.stack([m.feature_importances_ for m in forests], 1) + 1e-12          # (Z,F), never all zero
+    rows,columns = (1 - entropy(R, base=R.shape[1-i], axis=1-i) for i in (0, 1)) # (Z,), (F,)
+    return dict(disentanglement=float(np.average(rows, weights=R.sum(1))), completeness=float(columns.mean()),
+                informativeness=float(np.mean([m.score(c_test, v) for m,v in zip(forests, f_test.T, strict=True)])))
+
+# %% ../nbs/05_evaluate.ipynb #fc6c3fc5
+def factor_vae_score(
+    embed,         # images (B,C,H,W) in [0,1] -> codes (B,Z), on the CPU
+    render,        # int64 (B,F) factors -> images, uint8 (B,C,H,W)
+    sizes,         # how many values each factor has
+    votes:int=800, # experiments to learn from, and as many to be scored on
+    group:int=64,  # images in an experiment
+    seed:int=0,    # of everything that is drawn
+)->float:          # from 1/F for guessing to 1
+    "How often the latent that stood still tells which factor was held"
+    rng,F = np.random.default_rng(seed),len(sizes)
+    draw = lambda *shape: rng.integers(0, sizes, (*shape, F))
+    code = lambda f: np.concatenate([np.asarray(embed(render(c).float()/255)) for c in torch.from_numpy(f).split(1_000)])
+    spread = code(draw(5_000)).var(0)                                            # (Z,)
+    def count(): # (Z,F): how often each latent stood still when each factor was held
+        f,held,each = draw(votes, group),rng.integers(0, F, votes),np.arange(votes)
+        f[each, :, held] = f[each, :1, held]
+        inside = code(f.reshape(-1, F)).reshape(votes, group, -1).var(1)         # (votes,Z)
+        still = np.where(spread > 0.01, inside/np.maximum(spread, 0.01), np.inf).argmin(1)
+        return np.bincount(still*F + held, minlength=len(spread)*F).reshape(-1, F)
+    says = count().argmax(1)                                                     # (Z,) each latent's factor
+    return float(count()[np.arange(len(spread)), says].sum()/votes)
+
+# %% ../nbs/05_evaluate.ipynb #0569a8e5
+@torch.no_grad()
+def disentanglement(
+    model,          # a `ConvVAE` of `sprites` or `sprites_bw`, on any device
+    n:int=10_000,   # images for MIG and DCI
+    seed:int=0,     # of everything that is drawn
+)->Metrics:         # from 0 to 1, higher is better
+    "MIG, DCI and FactorVAE score, on sprites drawn for the purpose"
+    model.eval()
+    sizes = [*sprite_factors.values()][:6 if model.image_size[0] == 3 else 5]
+    device,render = next(model.parameters()).device,lambda f: render_sprites(f, model.image_size[1:])
+    embed = lambda x: model.embed(x.to(device)).cpu()
+    factors = torch.from_numpy(np.random.default_rng(seed).integers(0, sizes, (n, len(sizes))))
+    codes = torch.cat([embed(render(f).float()/255) for f in factors.split(1_000)])
+    return Metrics(mig=mig(codes, factors), **dci(codes, factors, seed),
+                   factor_vae_score=factor_vae_score(embed, render, sizes, seed=seed), images=n)
 
 # %% ../nbs/05_evaluate.ipynb #e042ba5e
 class Finding(NamedTuple):
