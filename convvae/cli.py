@@ -23,6 +23,7 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from .data import binarized, load_images
+from .evaluate import diagnose as look_for_faults
 from .evaluate import evaluate as measure
 from .loss import dreg_objective, iwae_objective, linear_warmup, objective, tc_objective
 from .model import ConvVAE, pick
@@ -193,6 +194,7 @@ def evaluate(
     k:int=64,               # latents per image, for the tighter bound
     data:str=None,          # other images to evaluate on, a name or a folder (default: the run's)
     binarize:bool=False,    # black-and-white pixels (default: as the run was trained)
+    diagnose:bool=False,    # also say in words what is wrong with the model, and what to try
     seed:int=0,             # of binarisation, latents and samples
     device:str=None,        # cpu, cuda or mps (default: the fastest present)
 ):
@@ -206,6 +208,7 @@ def evaluate(
     with replacing(run/'metrics.json') as tmp: tmp.write_text(json.dumps(dict(metrics, data=images.name), indent=2))
     write_pictures(model, images, run, num_samples, binarize, seed)
     print(f'{run} on {images.name}, nats per image:\n\n{metrics}\n')
+    if diagnose: print(f'{look_for_faults(model, images, binarize, seed=seed)}\n')
     print(f'pictures: {run/"samples.png"}, {run/"reconstructions.png"}')
 
 # %% ../nbs/07_cli.ipynb #4579c4d4
