@@ -7,7 +7,7 @@ __all__ = ['sprite_factors', 'torchvision_sets', 'by_split', 'torchvision_parts'
            'Images', 'split', 'load_digits_32', 'edge_distance', 'as_size', 'render_sprites', 'load_sprites',
            'data_root', 'as_bytes', 'load_torchvision', 'flatten_image', 'look_at', 'choose_size', 'to_pixels',
            'name_hash', 'held_out', 'class_labels', 'formats', 'image_files', 'progress', 'read_all', 'mapped',
-           'open_file', 'one_line', 'survey', 'why', 'report_bad', 'decode', 'cut', 'load_folder', 'load_omniglot',
+           'open_file', 'one_line', 'survey', 'report_bad', 'decode', 'cut', 'load_folder', 'load_omniglot',
            'load_celeba', 'load_npz', 'load_dataset', 'load_images', 'generator', 'ahead', 'Batches', 'binarized']
 
 # %% ../nbs/00_data.ipynb #71211f9b
@@ -24,6 +24,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -183,7 +184,7 @@ def as_bytes(
     if a.dim() == 3: return a[:, None]
     return a if a.shape[1] in (1, 3) else a.permute(0, 3, 1, 2).contiguous()
 
-# %% ../nbs/00_data.ipynb #70869cf3
+# %% ../nbs/00_data.ipynb #6b35fb27
 torchvision_sets = dict(mnist=datasets.MNIST, fashion_mnist=datasets.FashionMNIST, kmnist=datasets.KMNIST, emnist=datasets.EMNIST,
                         omniglot=datasets.Omniglot, svhn=datasets.SVHN, cifar10=datasets.CIFAR10, celeba=datasets.CelebA)
 by_split = [dict(split='train'), dict(split='test')]
@@ -288,10 +289,11 @@ def class_labels(
     return torch.tensor([number[c] for c in first]), tuple(number)
 
 # %% ../nbs/00_data.ipynb #42dd4454
-def formats()->list: # names of formats, as Pillow calls them
+@lru_cache
+def formats()->tuple: # names of formats, as Pillow calls them, in the order in which it tries them
     "What may be opened: all that Pillow decodes by itself"
-    Image.init()
-    return sorted(set(Image.OPEN) - {'EPS', 'WMF', 'BUFR', 'GRIB', 'HDF5', 'MPEG'})  # another program's work, or only recognised
+    Image.preinit(); Image.init()
+    return tuple(f for f in Image.ID if f not in ('EPS', 'WMF', 'BUFR', 'GRIB', 'HDF5', 'MPEG'))  # another program's work, or only recognised
 
 def image_files(
     folder:Path, # holds images, at any depth
@@ -312,7 +314,7 @@ def image_files(
                 found.append((inside + e.name, s.st_size, s.st_mtime_ns) if s else (inside + e.name, -1, -1))
     return sorted(found)
 
-# %% ../nbs/00_data.ipynb #f2fe7c69
+# %% ../nbs/00_data.ipynb #56269229
 def progress(
     items=None, # what to go through
     **kwargs,   # as for `tqdm`: total, desc
@@ -356,7 +358,8 @@ def open_file(path:str)->Image.Image: # not decoded yet
     "Pillow's `open`, for formats that it decodes by itself"
     return Image.open(path, formats=formats())
 
-def one_line(text)->str: return ' '.join(str(text).encode(errors='backslashreplace').decode().split())
+def one_line(text)->str: # of a name or an exception
+    return ' '.join(str(text).encode(errors='backslashreplace').decode().split()) or type(text).__name__
 
 def survey(
     sources:list, open_image, # as for `read_all`
@@ -364,10 +367,8 @@ def survey(
     "What the headers of all images say"
     looks = list(read_all(look_at, sources, open_image, 'looking at images'))
     good = [g for g in looks if not isinstance(g, Exception)]
-    return dict(bad=[(i, why(g)) for i,g in enumerate(looks) if isinstance(g, Exception)], mode='L' if all(g for _,g in good) else 'RGB',
+    return dict(bad=[(i, one_line(g)) for i,g in enumerate(looks) if isinstance(g, Exception)], mode='L' if all(g for _,g in good) else 'RGB',
                 size=choose_size([s for s,_ in good]) if good else (1, 1))
-
-def why(error:Exception)->str: return one_line(error) or type(error).__name__
 
 def report_bad(
     sources:list, # of all images
@@ -382,7 +383,7 @@ def report_bad(
     if len(bad) == len(sources): raise ValueError(f'{said}, so none is left: {names}')
     warnings.warn(f'{said} and are left out: {names}', stacklevel=4)
 
-# %% ../nbs/00_data.ipynb #51730852
+# %% ../nbs/00_data.ipynb #9273ed09
 def decode(
     cache:Path,                # the folder that keeps the result
     key:str,                   # changes when an image does
@@ -402,8 +403,8 @@ def decode(
             try: about = json.loads((cache/'about.json').read_text())
             except (OSError, ValueError): about = dict(key=None)
             size = as_size(image_size or about.get('size', 1))
-            fresh = about['key'] != key or any(not isinstance(g, Exception) for _,g in pixels([i for i,_ in about['bad']]))  # mended?
-            if fresh:
+            mended = lambda: any(not isinstance(g, Exception) for _,g in pixels([i for i,_ in about['bad']]))
+            if about['key'] != key or about['bad'] and mended():
                 for old in cache.glob('*.bytes*'): old.unlink()
                 about = dict(survey(sources, open_image), key=key)
                 size = as_size(image_size or about['size'])
@@ -414,7 +415,7 @@ def decode(
                 part = path.with_suffix('.bytes.part')
                 with part.open('wb') as f:
                     for i,got in pixels(good, 'decoding'):
-                        if isinstance(got, Exception): bad[i] = why(got)
+                        if isinstance(got, Exception): bad[i] = one_line(got)
                         else: f.write(got)
                 (cache/'about.json').write_text(json.dumps(dict(about, bad=sorted(bad.items()))))
                 part.replace(path)
@@ -455,7 +456,7 @@ def load_folder(
     x,kept = decode(cache, digest(*files), [f'{folder}/{n}' for n in names], image_size, skip_bad)
     return cut(str(folder), cache, x, kept, len(names) - int(test.sum()), *class_labels(names))
 
-# %% ../nbs/00_data.ipynb #7d2a55f5
+# %% ../nbs/00_data.ipynb #386f4cca
 def load_omniglot(root:Path, image_size:int|tuple)->Images:
     "Its characters, white on black; those of the background set to train on, those of the evaluation set to test on"
     parts = ('images_background/', 'images_evaluation/')
@@ -472,38 +473,34 @@ def load_celeba(root:Path, train, test, image_size:int|tuple)->Images: # `train`
     x,kept = decode(root/'folders'/'celeba', digest(*names), sources, image_size, trim=15/178)
     return cut('celeba', root/'folders'/'celeba', x, kept, len(train), None, (), attributes, tuple(n for n in train.attr_names if n))
 
-# %% ../nbs/00_data.ipynb #1cf47781
+# %% ../nbs/00_data.ipynb #96112572
 def load_npz(
     path:Path,  # holds uint8 arrays (N,H,W), (N,H,W,C) or (N,C,H,W)
     seed:int=0, # of the split, where the file has none
     test_fraction:float=0.1, # the share held out then
 )->Images:
     "Arrays train and test, or images, x or arr_0; optional train_labels and test_labels, or labels or y"
+    name = one_line(path)
     try:
         with open(path, 'rb') as f, np.load(f, allow_pickle=False) as z: got = dict(z)
     except Exception as e:  # numpy and zipfile raise many kinds
-        raise ValueError(f'{one_line(path)} is not an .npz file of plain arrays ({why(e)}): write it with numpy.savez') from e
-    pick = lambda *names: next(((f'{k} in {one_line(path)}', got[k]) for k in names if k in got), (None, None))
-    def labels(n, *names):
-        name,y = pick(*names)
-        if y is not None and (y.shape != (n,) or y.dtype.kind not in 'iu' or y.min() < 0):
-            raise ValueError(f'{name} must be {n} whole numbers from 0, got {y.dtype} {y.shape}')
-        return None if y is None else torch.from_numpy(y.astype(np.int64))
-    (_,whole),(a,first),(b,rest) = pick('images', 'x', 'arr_0'),pick('train'),pick('test')
-    if whole is None and first is None:
-        raise ValueError(f'{one_line(path)} must hold arrays train and test, or one called images, x or arr_0, got {sorted(got)[:20]}')
-    if first is not None and rest is not None:
-        x,y = (as_bytes(first, a), as_bytes(rest, b)),(labels(len(first), 'train_labels'), labels(len(rest), 'test_labels'))
-        if x[0].shape[1:] != x[1].shape[1:]: raise ValueError(f'train and test in {one_line(path)} must have images of one shape, '
-                                                              f'got {tuple(x[0].shape[1:])} and {tuple(x[1].shape[1:])}')
-    else:
-        name,whole = (a, first) if whole is None else pick('images', 'x', 'arr_0')
-        x,y,parts = as_bytes(whole, name),labels(len(whole), 'labels', 'y', 'train_labels'),split(len(whole), test_fraction, seed)
-        x,y = [x[i] for i in parts],[None if y is None else y[i] for i in parts]
-    most = max((t.max().item() for t in y if t is not None and len(t)), default=-1)
-    return Images(str(Path(path).resolve()), *x, *y, tuple(map(str, range(most + 1))))
+        raise ValueError(f'{name} is not an .npz file of plain arrays ({one_line(e)}): write it with numpy.savez') from e
+    first = lambda *names: next((k for k in names if k in got), None)
+    image,label = first('train', 'images', 'x', 'arr_0'),first('train_labels', 'labels', 'y')
+    if not image: raise ValueError(f'{name} must hold arrays train and test, or one called images, x or arr_0, got {sorted(got)[:20]}')
+    keys = [('train', 'train_labels'), ('test', 'test_labels')] if {'train', 'test'} <= set(got) else [(image, label)]
+    x,y = [as_bytes(got[k], f'{k} in {name}') for k,_ in keys],[got.get(k) for _,k in keys]
+    for (_,k),a,b in zip(keys, x, y, strict=True):
+        if b is not None and (b.shape != (len(a),) or b.dtype.kind not in 'iu' or b.min() < 0):
+            raise ValueError(f'{k} in {name} must be {len(a)} whole numbers from 0, got {b.dtype} {b.shape}')
+    y = [None if b is None else torch.from_numpy(b.astype(np.int64)) for b in y]
+    if len(x) == 1: x,y = ([None if t is None else t[i] for i in split(len(x[0]), test_fraction, seed)] for t in (*x, *y))
+    if x[0].shape[1:] != x[1].shape[1:]:
+        raise ValueError(f'train and test in {name} must have images of one shape, got {tuple(x[0].shape[1:])} and {tuple(x[1].shape[1:])}')
+    classes = range(1 + max((t.max().item() for t in y if t is not None and len(t)), default=-1))
+    return Images(str(Path(path).resolve()), *x, *y, tuple(map(str, classes)))
 
-# %% ../nbs/00_data.ipynb #dbb321ab
+# %% ../nbs/00_data.ipynb #2eca34a7
 def load_dataset(
     data,                      # a Dataset, or a DatasetDict with a part called train
     image_size:int|tuple=None, # S or (H,W); decided from the images if not given
@@ -557,7 +554,7 @@ def generator(*parts, device='cpu')->torch.Generator: # always the same for the 
     "A source of random numbers of its own for each name, such as ('order', seed, epoch)"
     return torch.Generator(device).manual_seed(int(digest(*parts)[:15], 16))
 
-# %% ../nbs/00_data.ipynb #9f461044
+# %% ../nbs/00_data.ipynb #33859581
 def ahead(make, items:list)->Iterator:
     "`make(item)` for each, the next one prepared by a thread while this one is used"
     with ThreadPoolExecutor(1) as pool:

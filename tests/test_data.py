@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from conftest import ROOT
 from convvae import data
-from convvae.data import Batches, decode, digest, image_files, load_dataset, load_folder, load_images, mapped, torchvision_sets
+from convvae.data import Batches, decode, image_files, load_dataset, load_folder, load_images, mapped, torchvision_sets
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
