@@ -184,7 +184,7 @@ def as_bytes(
     if a.dim() == 3: return a[:, None]
     return a if a.shape[1] in (1, 3) else a.permute(0, 3, 1, 2).contiguous()
 
-# %% ../nbs/00_data.ipynb #6b35fb27
+# %% ../nbs/00_data.ipynb #c8cde1d5
 torchvision_sets = dict(mnist=datasets.MNIST, fashion_mnist=datasets.FashionMNIST, kmnist=datasets.KMNIST, emnist=datasets.EMNIST,
                         omniglot=datasets.Omniglot, svhn=datasets.SVHN, cifar10=datasets.CIFAR10, celeba=datasets.CelebA)
 by_split = [dict(split='train'), dict(split='test')]
@@ -220,7 +220,7 @@ def flatten_image(
     mode:str,       # 'L' or 'RGB'
 )->Image.Image:     # of that mode, upright, opaque
     "One still picture of 8 bits per channel, with transparency laid on white"
-    im = ImageOps.exif_transpose(im)
+    if im.getexif().get(0x0112, 1) > 1: im = ImageOps.exif_transpose(im)  # which copies the image in any case
     if im.mode.startswith(('I', 'F')):  # 16 bits or more: `convert` would clip at 255
         a = np.asarray(im, dtype=np.float64)
         top = 1 if im.mode == 'F' and a.max() <= 1 else 255 if im.mode in 'IF' and a.max() <= 255 else 65535
@@ -228,7 +228,7 @@ def flatten_image(
     if im.has_transparency_data:
         im = im.convert('RGBA')
         im = Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im)
-    return im.convert(mode)
+    return im if im.mode == mode else im.convert(mode)
 
 # %% ../nbs/00_data.ipynb #98f9ac59
 def look_at(
@@ -314,7 +314,7 @@ def image_files(
                 found.append((inside + e.name, s.st_size, s.st_mtime_ns) if s else (inside + e.name, -1, -1))
     return sorted(found)
 
-# %% ../nbs/00_data.ipynb #56269229
+# %% ../nbs/00_data.ipynb #6f1d2d3f
 def progress(
     items=None, # what to go through
     **kwargs,   # as for `tqdm`: total, desc
@@ -383,7 +383,7 @@ def report_bad(
     if len(bad) == len(sources): raise ValueError(f'{said}, so none is left: {names}')
     warnings.warn(f'{said} and are left out: {names}', stacklevel=4)
 
-# %% ../nbs/00_data.ipynb #9273ed09
+# %% ../nbs/00_data.ipynb #fb9aa022
 def decode(
     cache:Path,                # the folder that keeps the result
     key:str,                   # changes when an image does
@@ -456,7 +456,7 @@ def load_folder(
     x,kept = decode(cache, digest(*files), [f'{folder}/{n}' for n in names], image_size, skip_bad)
     return cut(str(folder), cache, x, kept, len(names) - int(test.sum()), *class_labels(names))
 
-# %% ../nbs/00_data.ipynb #386f4cca
+# %% ../nbs/00_data.ipynb #47b094bc
 def load_omniglot(root:Path, image_size:int|tuple)->Images:
     "Its characters, white on black; those of the background set to train on, those of the evaluation set to test on"
     parts = ('images_background/', 'images_evaluation/')
@@ -464,7 +464,7 @@ def load_omniglot(root:Path, image_size:int|tuple)->Images:
     x,kept = decode(root/'folders'/'omniglot', digest(*names), [f'{root}/omniglot-py/{n}' for n in names], image_size)
     characters = [n.rpartition('/')[0].partition('/')[2] for n in names]  # alphabet/character
     y,classes = class_labels([f'{c.replace("/", " ")}/' for c in characters])
-    return cut('omniglot', None, 255 - x, kept, sum(n.startswith(parts[0]) for n in names), y, classes)
+    return cut('omniglot', root/'folders'/'omniglot', 255 - x, kept, sum(n.startswith(parts[0]) for n in names), y, classes)
 
 def load_celeba(root:Path, train, test, image_size:int|tuple)->Images: # `train` and `test` are torchvision's
     "Its faces: the central 148 of 178 pixels' width, and as many of the height; the attributes are the factors"
@@ -473,7 +473,7 @@ def load_celeba(root:Path, train, test, image_size:int|tuple)->Images: # `train`
     x,kept = decode(root/'folders'/'celeba', digest(*names), sources, image_size, trim=15/178)
     return cut('celeba', root/'folders'/'celeba', x, kept, len(train), None, (), attributes, tuple(n for n in train.attr_names if n))
 
-# %% ../nbs/00_data.ipynb #96112572
+# %% ../nbs/00_data.ipynb #e70581b1
 def load_npz(
     path:Path,  # holds uint8 arrays (N,H,W), (N,H,W,C) or (N,C,H,W)
     seed:int=0, # of the split, where the file has none
@@ -500,7 +500,7 @@ def load_npz(
     classes = range(1 + max((t.max().item() for t in y if t is not None and len(t)), default=-1))
     return Images(str(Path(path).resolve()), *x, *y, tuple(map(str, classes)))
 
-# %% ../nbs/00_data.ipynb #2eca34a7
+# %% ../nbs/00_data.ipynb #d5e73e14
 def load_dataset(
     data,                      # a Dataset, or a DatasetDict with a part called train
     image_size:int|tuple=None, # S or (H,W); decided from the images if not given
@@ -542,7 +542,7 @@ def load_images(
     if str(data) == 'digits': images = load_digits_32()
     elif str(data) in torchvision_sets: images = load_torchvision(data, image_size=image_size)
     elif str(data) and path.is_dir(): return load_folder(path, image_size, seed=seed, skip_bad=skip_bad)
-    elif path.is_file() and path.suffix == '.npz': images = load_npz(path, seed)
+    elif path.is_file() and path.suffix.lower() == '.npz': images = load_npz(path, seed)
     else: raise ValueError(f'no data set, folder or .npz file {one_line(data)!r}: choose one of digits, sprites, sprites_bw, '
                            f'{", ".join(torchvision_sets)}, a folder of images, or an .npz file')
     if image_size in (None, images.image_size[1:]): return images
@@ -554,7 +554,7 @@ def generator(*parts, device='cpu')->torch.Generator: # always the same for the 
     "A source of random numbers of its own for each name, such as ('order', seed, epoch)"
     return torch.Generator(device).manual_seed(int(digest(*parts)[:15], 16))
 
-# %% ../nbs/00_data.ipynb #33859581
+# %% ../nbs/00_data.ipynb #0fe5d9bf
 def ahead(make, items:list)->Iterator:
     "`make(item)` for each, the next one prepared by a thread while this one is used"
     with ThreadPoolExecutor(1) as pool:
@@ -591,8 +591,10 @@ class Batches:
         self.binarize,self.seed,self.flip,self.crop,self.shard = binarize,seed,flip,crop,shard
         self.epoch = self.step = 0  # where the next pass starts
         self.map = getattr(images.untyped_storage(), 'map', None)  # of a file, or None
-        self.stays = self.device.type == 'cpu' or images.numel() > self.most_on_device  # or on the device already
-        if not self.stays: self.images,self.map = torch.cat([self.rows(i) for i in torch.arange(len(images)).split(4096)]),None
+        self.far = images.device.type != self.device.type  # from where the batches go
+        if self.far and images.numel() <= self.most_on_device:
+            self.images = torch.cat([self.rows(i) for i in torch.arange(len(images)).split(4096)])
+            self.far,self.map = False,None
 
     def __len__(self): return -(-len(self.images)//self.batch_size)
 
@@ -604,8 +606,8 @@ class Batches:
         "The bytes of some images, on the device"
         x = self.images[i.to(self.images.device)]
         if self.map and hasattr(mmap, 'MADV_DONTNEED'): self.map.madvise(mmap.MADV_DONTNEED)  # stays in the system's cache, not with us
-        if x.device == self.device: return x
-        return (x.pin_memory() if self.device.type == 'cuda' else x).to(self.device, non_blocking=True)
+        pin = self.far and self.device.type == 'cuda'
+        return (x.pin_memory() if pin else x).to(self.device, non_blocking=pin)
 
     def vary(self,
         x:Tensor, # uint8 (b,C,H,W): this shard's images
@@ -627,7 +629,7 @@ class Batches:
         order = torch.randperm(n, generator=generator('order', self.seed, epoch)) if self.shuffle else torch.arange(n)
         whole = order.split(self.batch_size)[start:]
         parts = [self.mine(i) for i in whole]
-        ready = ahead(self.rows, parts) if self.stays and self.device.type != 'cpu' else map(self.rows, parts)
+        ready = (ahead if self.far else map)(self.rows, parts)
         for step,(i,part,x) in enumerate(zip(whole, parts, ready, strict=True), start):
             x = self.vary(x, len(i), generator('pixels', self.seed, epoch, step, device=self.device))
             yield x if self.labels is None else (x, self.labels[part].to(self.device))

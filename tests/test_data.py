@@ -1,4 +1,5 @@
 "Anyone's pictures: odd ones, broken ones, a great many, several readers at once; and other people's data sets"
+import gzip
 import io
 import os
 import pickle
@@ -391,6 +392,16 @@ def test_npz_that_is_none(tmp_path):
 def test_no_network_is_one_sentence(name, tmp_path):
     with pytest.raises(ValueError, match=f'^{name} is not in .*by hand, or use digits, which needs no network$') as e: load_images(name)
     assert '\n' not in str(e.value)
+
+def test_a_tampered_download_is_not_unpacked(tmp_path):
+    evil = io.BytesIO()
+    with zipfile.ZipFile(evil, 'w') as z: z.writestr('../../escaped.txt', 'x'); z.writestr('images_background/a/b/1.png', b'x')
+    (tmp_path/'root'/'omniglot-py').mkdir(parents=True); (tmp_path/'root'/'omniglot-py'/'images_background.zip').write_bytes(evil.getvalue())
+    raw = tmp_path/'root'/'MNIST'/'raw'
+    raw.mkdir(parents=True); (raw/'train-images-idx3-ubyte.gz').write_bytes(gzip.compress(b'not the digits'))
+    for name in ('omniglot', 'mnist'):
+        with pytest.raises(ValueError, match=f'^{name} is not in'): load_images(name)
+    assert not list(tmp_path.rglob('escaped.txt')) and not list(tmp_path.rglob('1.png')) and not (raw/'train-images-idx3-ubyte').exists()
 
 @pytest.mark.parametrize('name', ['mnits', './mnist', 'mnist/', 'MNIST', 'https://example.org/x.npz', 'a\0b', '', 'celeba ', 'file.npz', 'x.png'])
 def test_a_mistyped_name_never_reaches_the_network(name, monkeypatch, tmp_path):
