@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['latest', 'objectives', 'train_command', 'evaluate_command', 'sample_command', 'new_run', 'point_latest', 'the_run',
-           'whole_numbers', 'size_of', 'labels_of', 'write_pictures', 'the_objective', 'train', 'images_of', 'evaluate',
+           'whole_numbers', 'size_of', 'write_pictures', 'the_objective', 'train', 'images_of', 'evaluate',
            'fit_to_training', 'sample', 'parser_of', 'one_line_errors', 'command']
 
 # %% ../nbs/07_cli.ipynb #88aede22
@@ -19,7 +19,6 @@ from pathlib import Path
 
 import torch
 from fastcore.docments import docments
-from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from .data import binarized, load_images
@@ -27,7 +26,7 @@ from .evaluate import diagnose as look_for_faults
 from .evaluate import evaluate as measure
 from .loss import dreg_objective, iwae_objective, linear_warmup, objective, tc_objective
 from .model import ConvVAE, pick
-from .sample import compare, fit_mixture, grid, save_gif, walk
+from .sample import compare, fit_mixture, grid, labels_of, save_gif, walk
 from .train import check_plan, fit, holds_run, labels_for, pick_device, replacing
 
 # %% ../nbs/07_cli.ipynb #7d0911ac
@@ -79,15 +78,6 @@ def size_of(
     return size[0] if len(size) == 1 else size
 
 # %% ../nbs/07_cli.ipynb #3a2cec27
-def labels_of(
-    model,         # a `ConvVAE`
-    n:int,         # how many images are to be drawn
-    label:int=None,# the label of all; the labels in turn if not given
-)->Tensor:         # int64 (n,), or None for a model without classes, where no label was given
-    "What to tell a conditional model"
-    if label is not None: return torch.tensor(label)
-    return None if model.n_classes is None else torch.arange(n) % model.n_classes
-
 def write_pictures(
     model,           # a `ConvVAE`
     images,          # `Images`, for the reconstructions

@@ -540,11 +540,13 @@ class ConvVAE(nn.Module, PyTorchModelHubMixin,
         x:Tensor,      # (B,C,H,W) pixels in [0,1]
         y:Tensor=None, # (B,) labels, for a conditional model
         k:int=None,    # latents per image, as a leading axis; one without the axis if not given
+        eps:Tensor=None, # (B,Z) or (k,B,Z) the standard normal noise of the latents; drawn if not given
     )->VAEOut:
         "Encode, draw latents, decode"
         if k is not None: positive('k, the number of latents per image,', k)
         q = self.encode(x, y)
-        z = q.rsample() if k is None else q.rsample((k,))  # (B,Z) or (k,B,Z)
+        if eps is not None: z = q.mean + q.stddev*eps
+        else: z = q.rsample() if k is None else q.rsample((k,))  # (B,Z) or (k,B,Z)
         return VAEOut(q, z, self.decode(z, y), self.prior())
 
     @property

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['grid', 'compare', 'lerp', 'slerp', 'walk', 'interpolate', 'save_gif', 'active_latents', 'traverse', 'manifold',
-           'attribute_direction', 'fit_mixture']
+           'attribute_direction', 'fit_mixture', 'labels_of']
 
 # %% ../nbs/04_sample.ipynb #838299b5
 from pathlib import Path
@@ -176,3 +176,13 @@ def fit_mixture(
     gm = GaussianMixture(components, reg_covar=1e-4, random_state=seed).fit(z.double().cpu().numpy())
     weights,loc,cov = (torch.from_numpy(a).to(z) for a in (gm.weights_, gm.means_, gm.covariances_))
     return MixtureSameFamily(Categorical(weights), MultivariateNormal(loc, cov))
+
+# %% ../nbs/04_sample.ipynb #1fa0e426
+def labels_of(
+    model,         # a `ConvVAE`
+    n:int,         # how many images are to be drawn
+    label:int=None,# the label of all; the labels in turn if not given
+)->Tensor:         # int64 (n,), or None for a model without classes, where no label was given
+    "What to tell a conditional model"
+    if label is not None: return torch.tensor(label)
+    return None if model.n_classes is None else torch.arange(n) % model.n_classes

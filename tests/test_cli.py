@@ -24,7 +24,8 @@ def run(command, cwd, **env):
     "`train.py ...` or `evaluate.py ...` from the clone, or `convvae_sample ...`, in another folder"
     name,*args = command.split()
     start = [sys.executable, ROOT/name] if name.endswith('.py') else [os.path.join(os.path.dirname(sys.executable), name)]
-    return subprocess.run([*start, *args], cwd=cwd, capture_output=True, text=True, env={**alone, **env}, timeout=300)
+    return subprocess.run([*start, *args], cwd=cwd, capture_output=True, text=True,
+                          env={**alone, 'CONVVAE_DATA': str(cwd/'cache'), **env}, timeout=300)
 
 def good(command, cwd, **env):
     "Its output; it must succeed"
