@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['latest', 'objectives', 'train_command', 'evaluate_command', 'sample_command', 'new_run', 'point_latest', 'the_run',
            'whole_numbers', 'size_of', 'write_pictures', 'the_objective', 'train', 'images_of', 'evaluate',
-           'fit_to_training', 'sample', 'parser_of', 'one_line_errors', 'command']
+           'fit_to_training', 'sample', 'parser_of', 'one_line_errors', 'settings_of', 'command']
 
 # %% ../nbs/07_cli.ipynb #88aede22
 import argparse
@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from accelerate.utils import broadcast_object_list
 from fastcore.docments import docments
 from torchvision.transforms.functional import to_pil_image
 
@@ -136,6 +137,15 @@ def train(
     k:int=None,                   # latents drawn per image in training (default: 1; for iwae and dreg 8)
     binarize:bool=False,          # draw black-and-white pixels from the grey ones, anew in each epoch
     image_size:str=None,          # S or H,W: bring the images to this size (default: the data set's own)
+    skip_bad:bool=False,          # go on without images that cannot be read
+    flip:bool=False,              # show images also mirrored
+    crop:int=0,                   # shift images by up to so many pixels
+    ema:float=0.,                 # end with a moving average of the weights, of this decay; 0.999, say
+    patience:int=None,            # stop after so many epochs without a better test ELBO, and end with the best weights
+    pieces:int=1,                 # cut each batch into so many, to save memory
+    precision:str=None,           # no or bf16 (default: bf16 where a CUDA device is good at it)
+    compile:bool=False,           # torch.compile the model first
+    log_with:str=None,            # tensorboard, wandb or another tracker that accelerate knows
     seed:int=0,                   # of weights, order, noise, and the split of a folder
     device:str=None,              # cpu, cuda or mps (default: the fastest present)
     num_samples:int=64,           # images in samples.png
@@ -145,22 +155,29 @@ def train(
     "Train a convolutional VAE; leaves model, history and pictures in the run's folder"
     check_plan(epochs, batch_size, lr)
     if num_samples < 1: raise ValueError(f'num_samples must be at least 1, got {num_samples}')
-    images = load_images(data, size_of(image_size), seed)
-    print(images)
-    out = Path(out) if out else latest.resolve() if resume and latest.exists() else new_run(data)
+    accelerator = pick_device(device, precision)
+    main,say = accelerator.is_main_process,accelerator.print
+    with accelerator.main_process_first(): images = load_images(data, size_of(image_size), seed, skip_bad)
+    say(images)
     goal = the_objective(objective, len(images.train), k, beta, warm_up, free_bits)
     torch.manual_seed(seed)
     model = ConvVAE(images.image_size, latent_dim, whole_numbers(channels, 'channels'), block, likelihood, prior,
                     n_classes=(len(images.classes) or 1) if conditional else None, norm=norm)
     labels_for(model, images)  # before anything is written
-    print(f'{out}: {sum(p.numel() for p in model.parameters()):,} parameters on {pick_device(device).device}')
-    if not holds_run(out) or resume or overwrite:  # else `fit` refuses
-        out.mkdir(parents=True, exist_ok=True)
-        point_latest(out)
+    out = Path(out) if out else latest.resolve() if resume and latest.exists() else new_run(data)
+    out = Path(broadcast_object_list([str(out)])[0])  # the same in all processes, though their clocks differ
+    say(f'{out}: {sum(p.numel() for p in model.parameters()):,} parameters on {accelerator.device}'
+        + (f', {accelerator.num_processes} processes' if accelerator.num_processes > 1 else ''))
+    settings = dict(data=images.name, image_size=image_size, latent_dim=latent_dim, channels=channels, block=block, norm=norm,
+                    likelihood=likelihood, prior=prior, conditional=conditional, objective=objective, beta=beta, warm_up=warm_up,
+                    free_bits=free_bits, skip_bad=skip_bad)
+    fresh = not holds_run(out) or overwrite
+    accelerator.wait_for_everyone()
+    if main and (fresh or resume): point_latest(out)  # else `fit` refuses
     history = fit(model, images, epochs, batch_size, lr, out, resume, overwrite, binarize=binarize, seed=seed, device=device, **goal,
-                  settings=dict(data=images.name, image_size=image_size, latent_dim=latent_dim, channels=channels, block=block,
-                                norm=norm, likelihood=likelihood, prior=prior, conditional=conditional, objective=objective,
-                                beta=beta, warm_up=warm_up, free_bits=free_bits))
+                  settings=settings, flip=flip, crop=crop, ema=ema, patience=patience, pieces=pieces, precision=precision,
+                  compile=compile, log_with=log_with)
+    if not main: return
     write_pictures(model, images, out, num_samples, binarize, seed)
     score = history[-1].get('test_elbo', history[-1]['train_elbo'])
     print(f'{out}: {len(history)} epochs are done, ELBO {score:.2f} nats per image; '
@@ -275,16 +292,34 @@ def one_line_errors():
         print(f'error: {e}', file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print('\nstopped: the same command with --resume goes on from the last whole epoch', file=sys.stderr)
+        print('\nstopped: the same command with --resume goes on', file=sys.stderr)
         raise SystemExit(130) from None
 
+def settings_of(
+    path:Path, # a run.json, or the folder it lies in
+    parser,    # of the command that is to take them
+)->dict:       # option -> value
+    "The settings that a run was made with, as far as they are options"
+    path = Path(path)/'run.json' if Path(path).is_dir() else Path(path)
+    try: settings = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as e: raise ValueError(f'{path} is no run.json of a run ({e}): name one with --like') from e
+    return {a.dest: settings[a.dest] for a in parser._actions if a.dest in settings}
+
 def command(
-    func, # `train`, `evaluate` or `sample`
+    func,            # `train`, `evaluate` or `sample`
+    like:bool=False, # give it an option --like, to do again what another run did?
 ):        # called without arguments it reads the command line; or a list like ['--epochs', '3']
     "A function as a console script"
     def main(argv:list=None):
-        options = vars(parser_of(func).parse_args(argv))
-        with one_line_errors(): func(**options)
+        parser = parser_of(func)
+        if like: parser.add_argument('--like', help='run.json of another run: its settings, where no others are given')
+        options = parser.parse_args(argv)
+        with one_line_errors():
+            if like:
+                if options.like: parser.set_defaults(**settings_of(options.like, parser))
+                options = parser.parse_args(argv)
+                del options.like
+            func(**vars(options))
     return main
 
-train_command,evaluate_command,sample_command = command(train),command(evaluate),command(sample)
+train_command,evaluate_command,sample_command = command(train, like=True),command(evaluate),command(sample)

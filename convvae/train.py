@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['run_files', 'noise', 'pieces_of', 'run_epoch', 'replacing', 'holds_run', 'Run', 'pick_device', 'check_plan',
-           'labels_for', 'moving_average', 'gentle_stop', 'machine', 'fit']
+           'labels_for', 'moving_average', 'gentle_stop', 'machine', 'fit', 'live_plot']
 
 # %% ../nbs/03_train.ipynb #2c162391
 import csv
 import json
-import math
 import os
 import platform
 import shutil
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
@@ -194,6 +194,7 @@ def pick_device(
     if precision not in (None, 'no', 'bf16'): raise ValueError(f'precision must be no or bf16, got {precision!r}')
     fast = torch.cuda.is_available() or torch.backends.mps.is_available()
     good = device != 'cpu' and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    if 'WORLD_SIZE' not in os.environ: AcceleratorState._reset_state(True)  # one process may change its mind
     accelerator = Accelerator(cpu=device == 'cpu' or not fast, mixed_precision=precision or ('bf16' if good else 'no'), log_with=log_with, project_dir=out)
     if device not in (None, str(accelerator.device), accelerator.device.type):
         raise ValueError(f'there is no device {device!r} here: leave it out, or use cpu')
@@ -358,3 +359,24 @@ def fit(
     if out and main: model.save_pretrained(out)                      # also where a kill came between checkpoint and model
     if log_with: accelerator.end_training()
     return run.history
+
+# %% ../nbs/03_train.ipynb #51e83d8b
+def live_plot():
+    "For `fit(report=...)`: curves of ELBO and rate and the last epochs as a table, drawn anew after each epoch"
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+    figure,table = (display({'text/plain': ''}, raw=True, display_id=True) for _ in range(2))
+
+    def show(history):
+        fig,axs = plt.subplots(1, 2, figsize=(8, 2.4))
+        for ax,what in zip(axs, ('elbo', 'rate'), strict=True):
+            for part in ('train', 'test'):
+                if f'{part}_{what}' in history[0]: ax.plot([h['epoch'] for h in history], [h[f'{part}_{what}'] for h in history], label=part)
+            ax.set(xlabel='epoch', ylabel='nats', title=what.replace('elbo', 'ELBO'))
+        axs[0].legend()
+        figure.update(fig)
+        plt.close(fig)
+        names = [n for n in history[-1] if n not in ('train_loss', 'images_per_second')]
+        rows = [names, *([f'{h[n]:.4g}' for n in names] for h in history[-3:])]
+        table.update({'text/plain': '\n'.join(''.join(f'{c:>17}' for c in row) for row in rows)}, raw=True)
+    return show
