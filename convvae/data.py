@@ -184,7 +184,7 @@ def as_bytes(
     if a.dim() == 3: return a[:, None]
     return a if a.shape[1] in (1, 3) else a.permute(0, 3, 1, 2).contiguous()
 
-# %% ../nbs/00_data.ipynb #c8cde1d5
+# %% ../nbs/00_data.ipynb #c7a57059
 torchvision_sets = dict(mnist=datasets.MNIST, fashion_mnist=datasets.FashionMNIST, kmnist=datasets.KMNIST, emnist=datasets.EMNIST,
                         omniglot=datasets.Omniglot, svhn=datasets.SVHN, cifar10=datasets.CIFAR10, celeba=datasets.CelebA)
 by_split = [dict(split='train'), dict(split='test')]
@@ -314,7 +314,7 @@ def image_files(
                 found.append((inside + e.name, s.st_size, s.st_mtime_ns) if s else (inside + e.name, -1, -1))
     return sorted(found)
 
-# %% ../nbs/00_data.ipynb #6f1d2d3f
+# %% ../nbs/00_data.ipynb #40a66389
 def progress(
     items=None, # what to go through
     **kwargs,   # as for `tqdm`: total, desc
@@ -329,7 +329,6 @@ def read_all(
     sources:list,    # of the images
     open_image,      # source -> PIL image
     desc:str='',     # what the progress bar says
-    at_once:int=500, # how many results may wait in memory
 )->Iterator:         # what `read` gave for each, in order; for a broken one, the exception
     "`read` applied to every image, by several threads"
     def attempt(source):
@@ -339,10 +338,10 @@ def read_all(
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool, progress(total=len(sources), desc=desc) as bar:
         warnings.simplefilter('ignore')  # what Pillow finds odd but can read
         warnings.simplefilter('error', Image.DecompressionBombWarning)
-        for i in range(0, len(sources), at_once):
-            for got in pool.map(attempt, sources[i:i+at_once]):
-                bar.update()
-                yield got
+        for i in range(0, len(sources), 512):  # so many results at most wait in memory
+            for got in pool.map(lambda j: [attempt(s) for s in sources[j:j+16]], range(i, min(i + 512, len(sources)), 16)):
+                bar.update(len(got))
+                yield from got
 
 def mapped(
     path:Path,   # of a file that holds nothing but the bytes
@@ -383,7 +382,7 @@ def report_bad(
     if len(bad) == len(sources): raise ValueError(f'{said}, so none is left: {names}')
     warnings.warn(f'{said} and are left out: {names}', stacklevel=4)
 
-# %% ../nbs/00_data.ipynb #fb9aa022
+# %% ../nbs/00_data.ipynb #017bc2c9
 def decode(
     cache:Path,                # the folder that keeps the result
     key:str,                   # changes when an image does
@@ -456,7 +455,7 @@ def load_folder(
     x,kept = decode(cache, digest(*files), [f'{folder}/{n}' for n in names], image_size, skip_bad)
     return cut(str(folder), cache, x, kept, len(names) - int(test.sum()), *class_labels(names))
 
-# %% ../nbs/00_data.ipynb #47b094bc
+# %% ../nbs/00_data.ipynb #192cf86b
 def load_omniglot(root:Path, image_size:int|tuple)->Images:
     "Its characters, white on black; those of the background set to train on, those of the evaluation set to test on"
     parts = ('images_background/', 'images_evaluation/')
@@ -473,7 +472,7 @@ def load_celeba(root:Path, train, test, image_size:int|tuple)->Images: # `train`
     x,kept = decode(root/'folders'/'celeba', digest(*names), sources, image_size, trim=15/178)
     return cut('celeba', root/'folders'/'celeba', x, kept, len(train), None, (), attributes, tuple(n for n in train.attr_names if n))
 
-# %% ../nbs/00_data.ipynb #e70581b1
+# %% ../nbs/00_data.ipynb #71d8e0f4
 def load_npz(
     path:Path,  # holds uint8 arrays (N,H,W), (N,H,W,C) or (N,C,H,W)
     seed:int=0, # of the split, where the file has none
@@ -500,7 +499,7 @@ def load_npz(
     classes = range(1 + max((t.max().item() for t in y if t is not None and len(t)), default=-1))
     return Images(str(Path(path).resolve()), *x, *y, tuple(map(str, classes)))
 
-# %% ../nbs/00_data.ipynb #d5e73e14
+# %% ../nbs/00_data.ipynb #765a4aad
 def load_dataset(
     data,                      # a Dataset, or a DatasetDict with a part called train
     image_size:int|tuple=None, # S or (H,W); decided from the images if not given
@@ -554,7 +553,7 @@ def generator(*parts, device='cpu')->torch.Generator: # always the same for the 
     "A source of random numbers of its own for each name, such as ('order', seed, epoch)"
     return torch.Generator(device).manual_seed(int(digest(*parts)[:15], 16))
 
-# %% ../nbs/00_data.ipynb #0fe5d9bf
+# %% ../nbs/00_data.ipynb #3e6d7ee6
 def ahead(make, items:list)->Iterator:
     "`make(item)` for each, the next one prepared by a thread while this one is used"
     with ThreadPoolExecutor(1) as pool:

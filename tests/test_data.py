@@ -74,6 +74,7 @@ odd = {
     'ünïcode ☃.png': (saved(red, 'PNG'), (255, 0, 0)),
     "a 'quoted' \n name.png": (saved(red, 'PNG'), (255, 0, 0)),
     'BIG.PNG': (saved(red, 'PNG'), (255, 0, 0)),
+    'damaged exif.jpg': (saved(Image.new('RGB', (40, 30), (0, 0, 0)), 'JPEG', exif=exif.tobytes()[:-6]), (0, 0, 0)),
     'script.png': (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(x) (w) file\nshowpage\n', None),
 }
 del odd['sideways.jpg'] # has a test of its own
@@ -129,6 +130,22 @@ def test_permissions_and_links(tmp_path, monkeypatch):
     closed = lambda path: (_ for _ in ()).throw(PermissionError(13, 'Permission denied', str(path)))
     monkeypatch.setattr(os, 'scandir', closed)
     with pytest.raises(ValueError, match='cannot look into .*Permission denied'): load_folder(folder)
+
+def test_who_is_left_keeps_side_and_label(tmp_path):
+    folder = fill(tmp_path/'f', 60, classes=3)
+    names = [f[0] for f in image_files(folder)]
+    held = dict(zip(names, data.held_out(names, 0.1).tolist(), strict=True))
+    bad = [next(n for n in names[i:] if held[n] == side) for i in (0, 20, 35) for side in (False, True)]
+    for n in bad: (folder/n).write_bytes((folder/n).read_bytes()[:60])
+    with pytest.warns(UserWarning, match=f'^{len(set(bad))} of 60'): images = load_folder(folder, skip_bad=True)
+    for side,x,y in ((False, images.train, images.train_labels), (True, images.test, images.test_labels)):
+        left = [n for n in names if held[n] == side and n not in bad]
+        assert len(left) == len(x) == len(y) and [images.classes[i] for i in y] == [n.split('/')[0] for n in left]
+        for n,a in zip(left, x, strict=True): assert (np.asarray(Image.open(folder/n)).transpose(2, 0, 1) == a.numpy()).all()
+    for n in names: # only images that were to be tested on are left: they are trained on
+        if not held[n]: (folder/n).write_bytes(b'')
+    with pytest.warns(UserWarning): rest = load_folder(folder, skip_bad=True)
+    assert len(rest.train) == len(rest.train_labels) == sum(held.values()) - len({n for n in bad if held[n]}) and len(rest.test) == 0
 
 def test_linked_folders_are_read_once(tmp_path):
     fill(tmp_path/'elsewhere', 3); fill(tmp_path/'f'/'a', 2)
@@ -497,6 +514,25 @@ def test_celeba(tmp_path, monkeypatch):
     assert images.test_factors.tolist() == [[0, 1], [1, 0]] and images.train_labels is None
 
 # Batches
+
+def test_every_step_and_epoch_draws_anew():
+    x = torch.full((40, 1, 8, 8), 128, dtype=torch.uint8)
+    b = Batches(x, 20, binarize=True)
+    seen = [a for _ in range(2) for a in b] + list(Batches(x, 20, binarize=True, seed=1))
+    assert not any(torch.equal(a, c) for i,a in enumerate(seen) for c in seen[:i])
+    b = Batches(torch.arange(40, dtype=torch.uint8).view(40, 1, 1, 1), 40)
+    seen = [a.flatten().tolist() for _ in range(3) for a in b]
+    assert len({tuple(a) for a in seen}) == 3 and sorted(seen[0]) == sorted(seen[2])
+
+def test_mirrored_and_shifted():
+    x = torch.from_numpy(np.stack([noise(9, 7, seed=i) for i in range(50)])).permute(0, 3, 1, 2)
+    wide = torch.nn.functional.pad(x.float(), (2,)*4, mode='replicate')
+    possible = torch.stack([wide[..., i:i+9, j:j+7] for i in range(5) for j in range(5)])
+    possible = torch.cat([possible, possible.flip(-1)])/255
+    for kwargs,ways in ((dict(flip=True, crop=2), range(50)), (dict(crop=2), range(25)), (dict(flip=True), (12, 37))):
+        got = next(iter(Batches(x, 50, False, **kwargs)))
+        match = (possible == got).flatten(2).all(2) # (50,50): way, image
+        assert match[list(ways)].any(0).all() and match[list(ways)].any(1).float().mean() > 0.5
 
 @pytest.mark.parametrize('n,batch_size,count', [(10, 4, 3), (7, 7, 2), (5, 2, 4), (1, 8, 2)])
 def test_shards_see_together_what_one_sees(n, batch_size, count):
