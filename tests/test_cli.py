@@ -142,7 +142,7 @@ bad = {
     'convvae_evaluate --data colour': '1 x 32 x 32',
     'convvae_evaluate --k 0': 'k must be at least 1',
     'convvae_evaluate --num_samples 0': 'num_samples must be at least 1',
-    'convvae_sample --num_samples 0': 'number of samples',
+    'convvae_sample --num_samples 0': 'num_samples must be at least 1',
     'convvae_sample --temperature -1': 'temperature must be at least 0',
 }
 
