@@ -23,6 +23,7 @@ from convvae.data import Batches, decode, image_files, load_dataset, load_folder
 def own_cache(tmp_path, monkeypatch):
     "No test writes to the user's folder, or reaches the network"
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path/'root'))
+    monkeypatch.setenv('CONVVAE_DATA', str(tmp_path/'root'))
     monkeypatch.setenv('PYTHONPATH', str(ROOT)) # for the programs that tests start
     for v in ('http_proxy', 'https_proxy'): monkeypatch.setenv(v, 'http://127.0.0.1:9')
 
