@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['run_files', 'noise', 'pieces_of', 'run_epoch', 'replacing', 'holds_run', 'Run', 'pick_device', 'check_plan',
-           'labels_for', 'moving_average', 'gentle_stop', 'machine', 'fit', 'live_plot']
+           'labels_for', 'moving_average', 'gentle_stop', 'machine', 'Stepper', 'fit', 'live_plot']
 
 # %% ../nbs/03_train.ipynb #2c162391
 import csv
@@ -163,6 +163,20 @@ class Run:
         except OSError as e: raise ValueError(f'{self.out} cannot be written ({e.strerror}): choose another folder') from e
         if free < need: raise ValueError(f'{self.out} has {free/1e6:,.0f} MB free, and a run needs {need/1e6:,.0f} MB: make room there')
 
+    def note(self,
+        row:dict,   # what was measured in an epoch
+        model=None, # a `ConvVAE` whose best weights are to be remembered
+    )->bool:        # is this epoch the best so far? Always, if no weights are to be remembered
+        "An epoch has come to its end"
+        self.history.append(dict(epoch=len(self.history) + 1, **row))
+        self.step,self.total = 0,[0.]*4
+        score = row.get('test_elbo', row['train_elbo'])
+        if model is None: return True
+        if self.best and score <= self.best['score']: return False
+        weights = {name: v.detach().cpu().clone() for name,v in model.state_dict().items()}
+        self.best = dict(epoch=len(self.history), score=score, weights=weights)
+        return True
+
     def save(self,
         model=None, # a `ConvVAE` to be kept
     ):
@@ -250,6 +264,50 @@ def machine(accelerator:Accelerator)->dict: # texts and numbers
                 device=str(accelerator.device), processes=accelerator.num_processes, precision=accelerator.mixed_precision,
                 threads=torch.get_num_threads(), started=datetime.now().astimezone().isoformat(timespec='seconds'))
 
+# %% ../nbs/03_train.ipynb #0007dbd1
+class Stepper:
+    "Adam, the schedule of its learning rate and the moving average: what makes a step of a gradient"
+    def __init__(self,
+        model,                    # a `ConvVAE`
+        accelerator:Accelerator,  # from `pick_device`
+        lr:float,                 # the step size at its highest
+        epochs:int, per_epoch:int,# passes over the data, and steps in each
+        clip:float,               # the longest gradient
+        ema:float,                # the decay of the moving average; 0 for none
+    ):
+        self.model,self.accelerator,self.per_epoch,self.steps,self.clip = model,accelerator,per_epoch,epochs*per_epoch,clip
+        # an eps above the default: rounding, which differs with the number of processes, must not decide about the sign of a step
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=lr, eps=1e-6)
+        self.schedule = OneCycleLR(self.optimizer, lr, total_steps=max(20, self.steps), pct_start=0.1)  # fewer cannot rise and fall
+        self.average = moving_average(model, ema) if ema else None
+        self.kept = self.average.module if ema else model                # the model that is measured and kept
+
+    @property
+    def parts(self)->dict: # with what a run has to save
+        "All that changes from step to step"
+        return dict(model=self.model, optimizer=self.optimizer, schedule=self.schedule) | (dict(average=self.average) if self.average else {})
+
+    @property
+    def share(self)->float: # 0 to 1
+        "How much of the training is done"
+        return self.schedule.last_epoch/self.steps
+
+    def __call__(self,
+        loss:Tensor, # () the objective of a piece, weighed
+        last:bool,   # is it the last piece of the step?
+    ):
+        "Add to the gradient; with the last piece, take the step, if all numbers are finite"
+        self.accelerator.backward(loss)
+        if not last: return
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.clip)
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            raise FloatingPointError(f'loss or gradient is not finite in epoch {self.schedule.last_epoch//self.per_epoch + 1}, so no step '
+                                     'was taken: try a smaller lr, or look at the images')
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.schedule.last_epoch < self.schedule.total_steps - 1: self.schedule.step()
+        if self.average: self.average.update_parameters(self.model)
+
 # %% ../nbs/03_train.ipynb #3a20fa3f
 def fit(
     model,               # a `ConvVAE`; it is trained in place
@@ -284,19 +342,16 @@ def fit(
     check_plan(epochs, batch_size, lr)
     if epochs is None: epochs = max(20, -(-1200*batch_size//len(images.train)))
     accelerator = pick_device(device, precision, log_with, out)
-    main,shard,labels = accelerator.is_main_process,(accelerator.process_index, accelerator.num_processes),labels_for(model, images)
-    batches = Batches(images.train, batch_size, True, accelerator.device, binarize, seed, labels[0], flip, crop, shard)
-    watched = images.test[:monitor],batch_size,False,accelerator.device,binarize,seed,None if labels[1] is None else labels[1][:monitor]
-    tests = Batches(*watched, shard=shard) if len(images.test) else None
-    steps = epochs*len(batches)
-    # an eps above the default: rounding, which differs with the number of processes, must not decide about the sign of a step
-    optimizer = torch.optim.Adam(model.to(accelerator.device).parameters(), lr=lr, eps=1e-6)
-    schedule = OneCycleLR(optimizer, lr, total_steps=max(20, steps), pct_start=0.1)  # fewer cannot rise and fall
-    average = moving_average(model, ema) if ema else None
-    kept = average.module if ema else model
+    main,processes = accelerator.is_main_process,accelerator.num_processes
+    common = dict(device=accelerator.device, binarize=binarize, seed=seed, shard=(accelerator.process_index, processes))
+    y,test_y = labels_for(model, images)
+    batches = Batches(images.train, batch_size, labels=y, flip=flip, crop=crop, **common)
+    few,few_y = images.test[:monitor],None if test_y is None else test_y[:monitor]
+    tests = Batches(few, batch_size, shuffle=False, labels=few_y, **common) if len(few) else None
+    step = Stepper(model.to(accelerator.device), accelerator, lr, epochs, len(batches), clip, ema)
     plan = dict(settings or {}, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, binarize=binarize, flip=flip, crop=crop,
                 ema=ema, k=k, patience=patience, train_images=len(images.train))
-    run = Run(out, plan, dict(model=model, optimizer=optimizer, schedule=schedule, **(dict(average=average) if ema else {})))
+    run = Run(out, plan, step.parts)
     resumed = run.look(resume, overwrite)
     accelerator.wait_for_everyone()                                  # all have looked before one writes
     if out and main and not resumed:
@@ -306,27 +361,14 @@ def fit(
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model.start_from(images.train[::-(-len(images.train)//2000)].to(accelerator.device).float()/255)
-        if ema: average.module.load_state_dict(model.state_dict())
-    if log_with: accelerator.init_trackers('convvae', {k: v for k,v in plan.items() if isinstance(v, (int, float, str))})
-    prepared,optimizer = accelerator.prepare(torch.compile(model) if compile else model, optimizer)
-    add = accelerator.reduce if accelerator.num_processes > 1 else None
-    saved = time.time()
+        if ema: step.kept.load_state_dict(model.state_dict())
+    if log_with: accelerator.init_trackers('convvae', {name: v for name,v in plan.items() if isinstance(v, (int, float, str))})
+    prepared,step.optimizer = accelerator.prepare(torch.compile(model) if compile else model, step.optimizer)
+    add,saved = accelerator.reduce if processes > 1 else None,time.time()
 
-    def weighed(out, x): return objective(out, x, beta=beta(schedule.last_epoch/steps) if callable(beta) else beta)
+    def weighed(out, x): return objective(out, x, **({} if beta is None else dict(beta=beta(step.share) if callable(beta) else beta)))
 
-    def learn(loss, last):
-        accelerator.backward(loss)
-        if not last: return
-        norm = accelerator.clip_grad_norm_(model.parameters(), clip)
-        if not (torch.isfinite(loss) and torch.isfinite(norm)):
-            raise FloatingPointError(f'loss or gradient is not finite in epoch {len(run.history) + 1}, so no step was taken: '
-                                     'try a smaller lr, or look at the images')
-        optimizer.step()
-        optimizer.zero_grad()
-        if schedule.last_epoch < schedule.total_steps - 1: schedule.step()
-        if ema: average.update_parameters(model)
-
-    def after(total): # each step
+    def after(total): # each step: is it time to save, or to stop?
         nonlocal saved
         run.step += 1
         bar.update()
@@ -335,28 +377,26 @@ def fit(
             run.save()
         if pressed: raise KeyboardInterrupt(f'stopped in epoch {len(run.history) + 1}' + (f': resume=True goes on with {out}' if out else ''))
 
-    with gentle_stop() as pressed, progress(total=steps, initial=len(run.history)*len(batches) + run.step, unit='step', disable=not main) as bar:
+    done = len(run.history)*len(batches) + run.step
+    with gentle_stop() as pressed, progress(total=step.steps, initial=done, unit='step', disable=not main) as bar:
         for epoch in range(len(run.history), epochs):
             if patience and run.best and epoch - run.best['epoch'] >= patience: break
             start = time.time()
-            learned = run_epoch(prepared, batches, learn, objective if beta is None else weighed, k, pieces, run.total, after, add)
-            row,seconds = {f'train_{name}': v for name,v in learned.items()},time.time() - start
+            row = {f'train_{name}': v for name,v in run_epoch(prepared, batches, step, weighed, k, pieces, run.total, after, add).items()}
+            seconds = time.time() - start
             if tests:
-                tests.epoch = 0  # the same binarisation and noise each time
-                row |= {f'test_{name}': v for name,v in run_epoch(kept, tests, add=add).items() if name != 'loss'}
-            run.history.append(dict(epoch=epoch + 1, **row, lr=schedule.get_last_lr()[0], seconds=seconds, images_per_second=len(images.train)/seconds))
-            run.step,run.total,saved = 0,[0.]*4,time.time()
+                tests.epoch = 0                                      # the same binarisation and noise each time
+                row |= {f'test_{name}': v for name,v in run_epoch(step.kept, tests, add=add).items() if name != 'loss'}
+            better = run.note(row | dict(lr=step.schedule.get_last_lr()[0], seconds=seconds, images_per_second=len(images.train)/seconds),
+                              step.kept if patience else None)
             bar.set_postfix({name: f'{v:.1f}' for name,v in row.items() if name.endswith('elbo')})
-            score = row.get('test_elbo', row['train_elbo'])
-            better = not patience or not run.best or score > run.best['score']
-            if patience and better:
-                run.best = dict(epoch=epoch + 1, score=score, weights={name: v.detach().cpu().clone() for name,v in kept.state_dict().items()})
             if out and main:
-                run.save(kept if better else None)
-                with replacing(run.out/'samples.png') as tmp: grid(kept.eval().sample(64, seed=seed, y=labels_of(kept, 64))).save(tmp, format='PNG')
+                run.save(step.kept if better else None)
+                with replacing(run.out/'samples.png') as tmp: grid(step.kept.eval().sample(64, seed=seed, y=labels_of(model, 64))).save(tmp, format='PNG')
             if log_with: accelerator.log(row, step=epoch + 1)
             if report and main: report(run.history)
-    if ema or (patience and run.best): model.load_state_dict(run.best['weights'] if patience else kept.state_dict())
+            saved = time.time()
+    model.load_state_dict(run.best['weights'] if run.best else step.kept.state_dict())
     model.eval()
     if out and main: model.save_pretrained(out)                      # also where a kill came between checkpoint and model
     if log_with: accelerator.end_training()
