@@ -69,7 +69,7 @@ if __name__ == '__main__':
     if a.memory: memory(a.memory, a.images)
     else:
         with tempfile.TemporaryDirectory() as d:
-            os.environ['CONVVAE_DATA'] = f'{d}/data'
+            os.environ['XDG_CACHE_HOME'] = f'{d}/data'
             make(Path(d)/'jpegs', a.n, a.side)
             speed(f'{d}/jpegs', a.n, a.workers)
             subprocess.run([sys.executable, __file__, '--memory', f'{d}/bytes', '--images', str(a.images)], check=True)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['latest', 'objectives', 'train_command', 'evaluate_command', 'sample_command', 'new_run', 'point_latest', 'the_run',
-           'whole_numbers', 'size_of', 'write_pictures', 'the_objective', 'train', 'images_of', 'evaluate',
+           'whole_numbers', 'size_of', 'write_pictures', 'quietly', 'the_objective', 'train', 'images_of', 'evaluate',
            'fit_to_training', 'sample', 'parser_of', 'one_line_errors', 'settings_of', 'command']
 
 # %% ../nbs/07_cli.ipynb #88aede22
@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -97,6 +98,17 @@ def write_pictures(
         with replacing(out/'reconstructions.png') as tmp: compare(model, x.to(device), y).save(tmp)
 
 # %% ../nbs/07_cli.ipynb #f92d36d2
+def quietly(
+    f, *args,  # a function and its arguments
+    say=print, # for what it warns of
+):
+    "What `f` gives, its warnings said as plain sentences"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always', UserWarning)
+        result = f(*args)
+    for w in said: say(f'warning: {w.message}')
+    return result
+
 objectives = dict(elbo=objective, tc=tc_objective, iwae=iwae_objective, dreg=dreg_objective)
 
 def the_objective(
@@ -157,8 +169,9 @@ def train(
     if num_samples < 1: raise ValueError(f'num_samples must be at least 1, got {num_samples}')
     accelerator = pick_device(device, precision)
     main,say = accelerator.is_main_process,accelerator.print
-    with accelerator.main_process_first(): images = load_images(data, size_of(image_size), seed, skip_bad)
+    with accelerator.main_process_first(): images = quietly(load_images, data, size_of(image_size), seed, skip_bad, say=say)
     say(images)
+    if images.cache: say(f'decoded once into {images.cache}: delete that folder to decode anew')
     goal = the_objective(objective, len(images.train), k, beta, warm_up, free_bits)
     torch.manual_seed(seed)
     model = ConvVAE(images.image_size, latent_dim, whole_numbers(channels, 'channels'), block, likelihood, prior,
@@ -193,7 +206,8 @@ def images_of(
     settings = json.loads((run/'run.json').read_text()) if (run/'run.json').is_file() else {}
     if not (data or 'data' in settings):
         raise ValueError(f'{run} does not say which images it was trained on: name them with --data')
-    return load_images(data or settings['data'], model.image_size[1:], settings.get('seed', 0)), settings
+    skip = settings.get('skip_bad', False)
+    return quietly(load_images, data or settings['data'], model.image_size[1:], settings.get('seed', 0), skip), settings
 
 def evaluate(
     run:str='runs/latest',  # folder of the run

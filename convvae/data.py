@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['sprite_factors', 'torchvision_sets', 'by_split', 'torchvision_parts', 'torchvision_folders', 'grey_modes', 'digest',
            'Images', 'split', 'load_digits_32', 'edge_distance', 'as_size', 'render_sprites', 'load_sprites',
-           'data_root', 'as_bytes', 'load_torchvision', 'flatten_image', 'look_at', 'choose_size', 'to_pixels',
-           'name_hash', 'held_out', 'class_labels', 'formats', 'image_files', 'progress', 'read_all', 'mapped',
-           'open_file', 'one_line', 'survey', 'report_bad', 'decode', 'cut', 'load_folder', 'load_omniglot',
+           'cache_root', 'data_root', 'as_bytes', 'load_torchvision', 'flatten_image', 'look_at', 'choose_size',
+           'to_pixels', 'name_hash', 'held_out', 'class_labels', 'formats', 'image_files', 'progress', 'read_all',
+           'mapped', 'open_file', 'one_line', 'survey', 'report_bad', 'decode', 'cut', 'load_folder', 'load_omniglot',
            'load_celeba', 'load_npz', 'load_dataset', 'load_images', 'generator', 'ahead', 'Batches', 'binarized']
 
 # %% ../nbs/00_data.ipynb #71211f9b
@@ -168,9 +168,13 @@ def load_sprites(
                   f[k:], f[:k], names)
 
 # %% ../nbs/00_data.ipynb #db79d022
-def data_root()->Path: # the folder that named data sets and decoded folders are kept in
-    "$CONVVAE_DATA, or ~/.cache/convvae"
-    return Path(os.environ.get('CONVVAE_DATA') or Path.home()/'.cache'/'convvae').expanduser()
+def cache_root()->Path: # the folder that decoded images are kept in
+    "convvae in $XDG_CACHE_HOME, or ~/.cache/convvae"
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache').expanduser()/'convvae'
+
+def data_root()->Path: # the folder that named data sets are kept in
+    "$CONVVAE_DATA, or else `cache_root()`"
+    return Path(os.environ.get('CONVVAE_DATA') or cache_root()).expanduser()
 
 def as_bytes(
     a,                    # uint8 (N,H,W), (N,H,W,C) or (N,C,H,W), C 1 or 3: an array or a tensor
@@ -420,7 +424,7 @@ def decode(
                 part.replace(path)
             if len(bad) < len(sources): x = mapped(path, *shape)
     except OSError as e:
-        raise ValueError(f'cannot keep decoded images in {cache} ({e}): make room, or set CONVVAE_DATA to another folder') from e
+        raise ValueError(f'cannot keep decoded images in {cache} ({e}): make room, or set XDG_CACHE_HOME to another folder') from e
     if bad: report_bad(sources, bad, skip_bad)
     return x, [i for i in good if i not in bad]
 
@@ -451,7 +455,7 @@ def load_folder(
     if not files: raise ValueError(f'no images in {one_line(folder)}: put some there, for instance .png or .jpg files')
     test = held_out([f[0] for f in files], test_fraction, seed)
     files = [files[i] for i in test.argsort(stable=True).tolist()]  # those to train on first, so that each part is one slice
-    names,cache = [f[0] for f in files],data_root()/'folders'/digest(folder, test_fraction, seed)[:16]
+    names,cache = [f[0] for f in files],cache_root()/'folders'/digest(folder, test_fraction, seed)[:16]
     x,kept = decode(cache, digest(*files), [f'{folder}/{n}' for n in names], image_size, skip_bad)
     return cut(str(folder), cache, x, kept, len(names) - int(test.sum()), *class_labels(names))
 
@@ -521,7 +525,7 @@ def load_dataset(
     label = of_kind('ClassLabel')
     y = {p: list(parts[p][label]) for p in {p for p,_ in rows}} if label else None
     marks = [getattr(parts[p], '_fingerprint', None) for p in ('train', held) if p]
-    cache = data_root()/'folders'/digest('dataset', *marks, test_fraction, seed)[:16] if all(marks) else Path(tempfile.mkdtemp())
+    cache = cache_root()/'folders'/digest('dataset', *marks, test_fraction, seed)[:16] if all(marks) else Path(tempfile.mkdtemp())
     x,kept = decode(cache, digest(len(rows), column), rows, image_size, skip_bad, open_image=lambda row: parts[row[0]][row[1]][column])
     return cut(f'dataset {marks[0]}', cache, x, kept, n, torch.tensor([y[p][i] for p,i in rows]) if y else None,
                tuple(parts['train'].features[label].names) if y else ())

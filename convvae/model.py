@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model
 from torch import Tensor, nn
 from torch.distributions import (
@@ -484,7 +484,7 @@ class ConvVAE(nn.Module, PyTorchModelHubMixin,
     ):
         super().__init__()
         if len(image_size) != 3: raise ValueError(f'image_size must be (channels, height, width), got {tuple(image_size)}')
-        if not channels: raise ValueError('channels must name at least one stage, got none')
+        if not 1 <= len(channels) <= 16: raise ValueError(f'channels must name 1 to 16 stages, each of which halves the image, got {len(channels)}')
         positive('each part of image_size', *image_size)
         positive('latent_dim', latent_dim)
         positive('each of channels', *channels)
@@ -614,10 +614,17 @@ class ConvVAE(nn.Module, PyTorchModelHubMixin,
         folder = Path(folder)
         for f in ('config.json', 'model.safetensors'):
             if not (folder/f).is_file(): raise ValueError(f'no model in {folder}: it has no file {f}')
-        try: model = cls(**json.loads((folder/'config.json').read_text()) | parts)
-        except (TypeError, ValueError) as e:
+        try:
+            settings = dict(json.loads((folder/'config.json').read_text())) | parts
+            with torch.device('meta'): wanted = {k: list(v.shape) for k,v in cls(**settings).state_dict().items()}  # takes no memory
+        except (TypeError, ValueError, RuntimeError) as e:
             raise ValueError(f'{folder/"config.json"} does not describe a ConvVAE: {e}') from e
-        try: load_model(model, folder/'model.safetensors', strict=True, device=str(device))
+        try:
+            with safe_open(folder/'model.safetensors', 'pt') as f: there = {k: f.get_slice(k).get_shape() for k in f.keys()}
+            if odd := sorted(k for k in wanted.keys() | there.keys() if wanted.get(k) != there.get(k)):
+                raise RuntimeError(f'{odd[0]} should be {wanted.get(odd[0], "absent")}, and is {there.get(odd[0], "absent")}')
+            model = cls(**settings)
+            load_model(model, folder/'model.safetensors', strict=True, device=str(device))
         except (RuntimeError, SafetensorError) as e:
             raise ValueError(f'{folder/"model.safetensors"} is damaged or belongs to another config.json '
                              f'({str(e).splitlines()[0]})') from e

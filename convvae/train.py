@@ -198,6 +198,8 @@ def pick_device(
     accelerator = Accelerator(cpu=device == 'cpu' or not fast, mixed_precision=precision or ('bf16' if good else 'no'), log_with=log_with, project_dir=out)
     if device not in (None, str(accelerator.device), accelerator.device.type):
         raise ValueError(f'there is no device {device!r} here: leave it out, or use cpu')
+    if accelerator.distributed_type.value in ('FSDP', 'DEEPSPEED', 'MEGATRON_LM'):
+        raise ValueError(f'fit has whole models in each process, not {accelerator.distributed_type.value}: choose plain multi-GPU in accelerate config')
     return accelerator
 
 # %% ../nbs/03_train.ipynb #e87d5dfc

@@ -25,7 +25,7 @@ def run(command, cwd, **env):
     name,*args = command.split()
     start = [sys.executable, ROOT/name] if name.endswith('.py') else [os.path.join(os.path.dirname(sys.executable), name)]
     return subprocess.run([*start, *args], cwd=cwd, capture_output=True, text=True,
-                          env={**alone, 'CONVVAE_DATA': str(cwd/'cache'), **env}, timeout=300)
+                          env={**alone, 'XDG_CACHE_HOME': str(cwd/'cache'), **env}, timeout=300)
 
 def good(command, cwd, **env):
     "Its output; it must succeed"
@@ -95,6 +95,12 @@ def test_images_in_data(tmp_path):
     good('evaluate.py --k 2 --num_samples 2', tmp_path)
     assert '3 x 12 x 16' in good(f'train.py --data data --epochs 1 --image_size 12,16 {small}', tmp_path)
 
+def test_skip_bad(tmp_path):
+    pictures(tmp_path/'data', 8); (tmp_path/'data'/'1.png').write_bytes(b'no picture')
+    out = good(f'convvae_train --data data --skip_bad --epochs 1 {small}', tmp_path)
+    assert '1 of 8 images' in out and '1.png' in out and 'warn(' not in out
+    good('convvae_evaluate --k 2 --num_samples 2', tmp_path) # the run remembers
+
 def write_mnist(root, n=150):
     "Files of the names and format that torchvision reads, with random images"
     raw = root/'MNIST'/'raw'
@@ -142,6 +148,10 @@ bad = {
     'convvae_evaluate --data colour': '1 x 32 x 32',
     'convvae_evaluate --k 0': 'k must be at least 1',
     'convvae_evaluate --num_samples 0': 'num_samples must be at least 1',
+    'convvae_train --precision fp4': 'no or bf16',
+    'convvae_train --log_with parchment': 'pip install it',
+    'convvae_train --like nowhere': 'name one with --like',
+    'convvae_train --conditional --data colour': 'has no labels',
     'convvae_sample --num_samples 0': 'num_samples must be at least 1',
     'convvae_sample --temperature -1': 'temperature must be at least 0',
 }

@@ -22,6 +22,7 @@ from convvae.data import Batches, decode, image_files, load_dataset, load_folder
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     "No test writes to the user's folder, or reaches the network"
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path/'root'))
     monkeypatch.setenv('CONVVAE_DATA', str(tmp_path/'root'))
     monkeypatch.setenv('PYTHONPATH', str(ROOT)) # for the programs that tests start
     for v in ('http_proxy', 'https_proxy'): monkeypatch.setenv(v, 'http://127.0.0.1:9')
@@ -248,11 +249,11 @@ def test_a_killed_reader_leaves_nothing_behind(tmp_path):
     for moment in (0, 0.1):
         p = subprocess.Popen([sys.executable, '-c', program])
         end = time.time() + 60
-        while not list((tmp_path/'root').glob('folders/*/*.part')) and p.poll() is None and time.time() < end: time.sleep(0.002)
+        while not list((tmp_path/'root'/'convvae').glob('folders/*/*.part')) and p.poll() is None and time.time() < end: time.sleep(0.002)
         time.sleep(moment)
         p.send_signal(signal.SIGKILL)
-        assert p.wait() == -signal.SIGKILL and not list((tmp_path/'root').glob('folders/*/*.bytes')) # it was in the middle
-        for part in (tmp_path/'root').glob('folders/*/*.part'): part.write_bytes(b'left behind')
+        assert p.wait() == -signal.SIGKILL and not list((tmp_path/'root'/'convvae').glob('folders/*/*.bytes')) # it was in the middle
+        for part in (tmp_path/'root'/'convvae').glob('folders/*/*.part'): part.write_bytes(b'left behind')
     images = load_folder(folder)
     assert len(images.train) + len(images.test) == 400
     assert sorted(f.name.rpartition('.')[2] for f in images.cache.iterdir()) == ['bytes', 'json', 'lock']
@@ -302,8 +303,8 @@ def test_a_damaged_cache_is_made_anew(tmp_path):
 
 def test_no_room_and_no_permission(tmp_path, monkeypatch):
     folder = fill(tmp_path/'f', 40, (64, 64))
-    (tmp_path/'file').touch(); monkeypatch.setenv('CONVVAE_DATA', str(tmp_path/'file'))
-    with pytest.raises(ValueError, match='cannot keep decoded images in .*CONVVAE_DATA'): load_folder(folder)
+    (tmp_path/'file').touch(); monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path/'file'))
+    with pytest.raises(ValueError, match='cannot keep decoded images in .*XDG_CACHE_HOME'): load_folder(folder)
     program = f'''
 import resource, signal
 from convvae.data import load_folder
@@ -311,9 +312,9 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)) # files may not grow beyond it, as on a full disk
 try: load_folder({str(folder)!r})
 except ValueError as e: print(e)'''
-    r = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, env={**os.environ, 'CONVVAE_DATA': str(tmp_path/'full')})
+    r = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, env={**os.environ, 'XDG_CACHE_HOME': str(tmp_path/'full')})
     assert r.stdout.startswith('cannot keep decoded images in') and not r.stderr, r.stderr
-    monkeypatch.setenv('CONVVAE_DATA', str(tmp_path/'full'))
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path/'full'))
     assert len(load_folder(folder).train) > 30
 
 def test_resident_memory_stays_small(tmp_path):

@@ -19,6 +19,8 @@ from convvae.data import Images, load_digits_32
 from convvae.model import ConvVAE
 from convvae.train import fit
 
+pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='forks after torch has been used, and reads ps as Linux has it')
+
 bin = Path(sys.executable).parent
 small = '--latent_dim 4 --channels 8,16 --device cpu'
 one_thread = {**os.environ, 'OMP_NUM_THREADS': '1'}
@@ -189,9 +191,6 @@ def test_a_lost_worker_ends_the_job_and_fewer_go_on(tmp_path):
     os.kill(workers[1], signal.SIGKILL)
     _,said = p.communicate(timeout=120)
     assert p.returncode != 0 and 'Signal 9' in said
-    kept = torch.load(tmp_path/'run'/'checkpoint.pt', weights_only=True)
-    def enough(history):
-        if len(history) > len(kept['history']) + 1: raise KeyboardInterrupt
     state = tmp_path/'run'/'history.csv'
     before = whole(state)
     p = subprocess.Popen([bin/'convvae_train', *command, '--resume'], cwd=tmp_path, env=one_thread)
