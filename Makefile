@@ -16,7 +16,7 @@ export CONVVAE_DATA
 flags := mnist
 endif
 
-.PHONY: help install install-dev demo lab export readme notebooks test test-slow lint test-notebooks pytest clean
+.PHONY: help install install-dev demo lab export readme notebooks test test-slow lint test-notebooks pytest bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s%s\n", $$1, $$2}' Makefile
@@ -75,6 +75,11 @@ test-notebooks: install-dev ## run every notebook; with its MNIST cells where CO
 
 pytest: install-dev ## run tests/
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+# Figures, not a test: they depend on the machine and on what else it does
+bench: install ## how fast fit trains and a folder of JPEGs is read; with fewer of them: make bench N=2000
+	$(BIN)/python benchmarks/fit.py
+	$(BIN)/python benchmarks/folder.py $(if $(N),--n $(N))
 
 clean: ## delete what building and testing leave behind; runs/ and the environment stay
 	rm -rf build dist _docs _proc *.egg-info .pytest_cache .ruff_cache
