@@ -17,6 +17,7 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -27,7 +28,6 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel
 
-from . import __version__
 from .data import Batches, Images, generator, progress
 from .loss import distortion, objective, rate
 from .sample import grid, labels_of
@@ -260,7 +260,7 @@ def gentle_stop():
 
 def machine(accelerator:Accelerator)->dict: # texts and numbers
     "What a run was made with, for run.json"
-    return dict(convvae=__version__, torch=torch.__version__, python=platform.python_version(), system=platform.platform(),
+    return dict(convvae=version('convvae'), torch=torch.__version__, python=platform.python_version(), system=platform.platform(),
                 device=str(accelerator.device), processes=accelerator.num_processes, precision=accelerator.mixed_precision,
                 threads=torch.get_num_threads(), started=datetime.now().astimezone().isoformat(timespec='seconds'))
 
@@ -300,7 +300,7 @@ class Stepper:
         self.accelerator.backward(loss)
         if not last: return
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.clip)
-        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        if not torch.isfinite(loss + norm):  # one wait on a GPU, not two
             raise FloatingPointError(f'loss or gradient is not finite in epoch {self.schedule.last_epoch//self.per_epoch + 1}, so no step '
                                      'was taken: try a smaller lr, or look at the images')
         self.optimizer.step()
