@@ -167,7 +167,7 @@ def train(
     "Train a convolutional VAE; leaves model, history and pictures in the run's folder"
     check_plan(epochs, batch_size, lr)
     if num_samples < 1: raise ValueError(f'num_samples must be at least 1, got {num_samples}')
-    accelerator = pick_device(device, precision)
+    accelerator = pick_device(device, precision, log_with)
     main,say = accelerator.is_main_process,accelerator.print
     with accelerator.main_process_first(): images = quietly(load_images, data, size_of(image_size), seed, skip_bad, say=say)
     say(images)
@@ -186,7 +186,9 @@ def train(
                     free_bits=free_bits, skip_bad=skip_bad)
     fresh = not holds_run(out) or overwrite
     accelerator.wait_for_everyone()
-    if main and (fresh or resume): point_latest(out)  # else `fit` refuses
+    if main and (fresh or resume):  # else `fit` refuses
+        out.mkdir(parents=True, exist_ok=True)
+        point_latest(out)
     history = fit(model, images, epochs, batch_size, lr, out, resume, overwrite, binarize=binarize, seed=seed, device=device, **goal,
                   settings=settings, flip=flip, crop=crop, ema=ema, patience=patience, pieces=pieces, precision=precision,
                   compile=compile, log_with=log_with)
