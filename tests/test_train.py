@@ -19,7 +19,7 @@ from convvae.data import Images, load_digits_32
 from convvae.model import ConvVAE
 from convvae.train import fit
 
-pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='forks after torch has been used, and reads ps as Linux has it')
+pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='forks after torch has been used, and reads /proc')
 
 bin = Path(sys.executable).parent
 small = '--latent_dim 4 --channels 8,16 --device cpu'
@@ -186,8 +186,8 @@ def test_a_lost_worker_ends_the_job_and_fewer_go_on(tmp_path):
     p = subprocess.Popen([str(c) for c in [*torchrun, ROOT/'train.py', *command]], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
                          env=one_thread, start_new_session=True)
     while not (tmp_path/'run'/'history.csv').exists(): time.sleep(0.05)
-    workers = [int(line.split()[0]) for line in subprocess.run(['ps', '--ppid', str(p.pid), '-o', 'pid=,args='], capture_output=True,
-               text=True).stdout.splitlines() if 'train.py' in line]
+    children = Path(f'/proc/{p.pid}/task/{p.pid}/children').read_text().split()
+    workers = [int(c) for c in children if b'train.py' in Path(f'/proc/{c}/cmdline').read_bytes()]
     os.kill(workers[1], signal.SIGKILL)
     _,said = p.communicate(timeout=120)
     assert p.returncode != 0 and 'Signal 9' in said
