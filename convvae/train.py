@@ -149,6 +149,8 @@ class Run:
         except Exception as e:  # as above
             raise ValueError(f'{path} belongs to a model of another shape, or has been altered: train in another folder, or overwrite') from e
         vars(self).update(so_far)
+        for left in [*self.out.glob('.[0-9]*-*'), *self.out.glob('.saving-*')]:  # by a process that was killed while it wrote
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
     def begin(self,
         about:dict, # what goes into run.json

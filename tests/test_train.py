@@ -55,12 +55,12 @@ def test_killed_again_and_again(tmp_path):
         end = time.time() + rng.uniform(0.01, 0.06)*span
         if attempt % 2: # as soon after that as something is being written
             while time.time() < end: time.sleep(0.001)
-            while not list(tmp_path.glob('broken/.*')) and os.waitpid(child, os.WNOHANG) == (0, 0) and time.time() < end + span: pass
+            while not list(tmp_path.glob(f'broken/.{child}-*')) and os.waitpid(child, os.WNOHANG) == (0, 0) and time.time() < end + span: pass
         while time.time() < end: time.sleep(0.001)
         try: os.kill(child, signal.SIGKILL)
         except ProcessLookupError: break
-        in_writing += bool(list(tmp_path.glob('broken/.*')))
         _,status = os.waitpid(child, 0)
+        in_writing += bool([*tmp_path.glob(f'broken/.{child}-*'), *tmp_path.glob('broken/.saving-*')])
         if not os.WIFSIGNALED(status): break # it had come to its end
         kills += 1
         if (tmp_path/'broken'/'history.csv').exists():
@@ -70,6 +70,7 @@ def test_killed_again_and_again(tmp_path):
     train(tmp_path/'broken', images, 40)
     print(f'{kills} kills, {in_writing} while something was written')
     assert kills >= 20 and in_writing >= 5
+    assert not list((tmp_path/'broken').glob('.*')) # what the kills left half written is gone
     a,b = (load_file(tmp_path/run/'model.safetensors') for run in ('whole', 'broken'))
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
     assert whole(tmp_path/'broken'/'history.csv') == whole(tmp_path/'whole'/'history.csv')
