@@ -130,7 +130,7 @@ def the_objective(
     return dict(objective=chosen, beta=lambda t: beta*linear_warmup(t, warm_up), k=k)
 
 def train(
-    data:str='digits',            # digits, sprites, sprites_bw, mnist, fashion_mnist, kmnist, or a folder of images
+    data:str='digits',            # a folder of images, an .npz file, or digits, sprites, sprites_bw, mnist, fashion_mnist, kmnist, emnist, omniglot, svhn, cifar10, celeba
     out:str=None,                 # folder for the run (default: runs/<data>-<time>)
     epochs:int=None,              # passes over the training images (default: 20, or as many as it takes for 1,200 steps)
     batch_size:int=128,           # images per step
