@@ -1,7 +1,11 @@
 "What several tests share"
 import shutil
 import subprocess
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -25,3 +29,26 @@ def clone(tmp_path):
         new.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(p, new)
     return tmp_path/'clone'
+
+@pytest.fixture(scope='session')
+def chromium():
+    "The path of a Chromium, by the name that Debian, Ubuntu or Google gives it"
+    names = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'
+    return next(filter(None, map(shutil.which, names)), None) or pytest.skip(f'none of {", ".join(names)} is installed')
+
+@pytest.fixture(scope='session')
+def browser(chromium):
+    "A browser to open pages in"
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as p, p.chromium.launch(executable_path=chromium, args=['--no-sandbox']) as browser: yield browser
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args): pass
+
+@contextmanager
+def serve(folder):
+    "The address at which `folder` is served, on a free port of this machine"
+    with ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=str(folder))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}/'
+        server.shutdown()
