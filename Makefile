@@ -16,7 +16,7 @@ export CONVVAE_DATA
 flags := mnist
 endif
 
-.PHONY: help install install-dev demo lab export readme notebooks test test-slow lint test-notebooks pytest bench clean
+.PHONY: help install install-dev demo lab export readme notebooks test test-slow lint test-notebooks pytest bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s%s\n", $$1, $$2}' Makefile
@@ -75,6 +75,12 @@ test-notebooks: install-dev ## run every notebook; with its MNIST cells where CO
 
 pytest: install-dev ## run tests/
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+# Always from nothing, which takes seconds: what is there can't be stale. The site that was there stays until the new one is whole
+docs: install-dev ## the site, from the notebooks: _docs/index.html
+	rm -rf build/docs
+	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/docs/trees nbs build/docs/html
+	rm -rf _docs && mv build/docs/html _docs
 
 # Figures, not a test: they depend on the machine and on what else it does
 bench: install ## how fast fit trains and a folder of JPEGs is read; with fewer of them: make bench N=2000

@@ -1,0 +1,182 @@
+"The site, straight from the notebooks in nbs/, with saved outputs: `make docs` writes it to _docs/"
+import ast
+import inspect
+import json
+import posixpath
+import re
+import sys
+from collections import defaultdict
+from configparser import ConfigParser
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+from docutils import nodes
+from fastcore.docments import docments
+from nbformat.v4 import new_markdown_cell
+from sphinx import addnodes
+
+root = Path(__file__).resolve().parent.parent
+nbs = root/'nbs'
+sys.path.insert(0, str(root)) # this tree's package, whatever is installed
+ini = ConfigParser(delimiters=['='])
+ini.read(root/'settings.ini', encoding='utf-8')
+cfg = ini['DEFAULT']
+lib, on_git = cfg['lib_path'], f'{cfg["git_url"]}/blob/{cfg["branch"]}/'
+
+project, author, release = cfg['title'], cfg['author'], cfg['version']
+extensions = ['myst_nb', 'sphinx.ext.autodoc', 'sphinx.ext.viewcode', 'sphinx.ext.mathjax', 'sphinx-mathjax-offline',
+              'sphinx_design', 'sphinx_copybutton']
+exclude_patterns = ['**.ipynb_checkpoints']
+nb_execution_mode, nb_merge_streams, nb_ipywidgets_js = 'off', True, {} # what was saved, and no script from elsewhere
+myst_enable_extensions = ['dollarmath', 'amsmath', 'attrs_block']
+myst_heading_anchors, myst_heading_slug_func = 3, partial(re.sub, ' ', '-') # links to headings are written as JupyterLab has them
+autodoc_preserve_defaults, autodoc_typehints = True, 'none' # types stand in the table below each signature
+add_module_names, toc_object_entries_show_parents, maximum_signature_line_length = False, 'hide', 100
+html_theme, html_title, html_static_path = 'sphinx_book_theme', project, ['static']
+html_css_files, html_js_files = ['site.css'], ['site.js']
+html_copy_source = False # each chapter has its notebook to download
+html_theme_options = dict(repository_url=cfg['git_url'], use_repository_button=True, use_download_button=False,
+                          use_fullscreen_button=False, show_toc_level=2, home_page_in_toc=False)
+html_sidebars = {'**': ['navbar-logo.html', 'search-button-field.html', 'sbt-sidebar-nav.html']}
+
+# What the notebooks say about each other
+
+def cells(path): # of a notebook: (is code?, text)
+    return [(c['cell_type'] == 'code', ''.join(c['source'])) for c in json.loads(path.read_text(encoding='utf-8'))['cells']]
+
+def title(path): # of a notebook
+    return next(m[1] for code, text in cells(path) if not code and (m := re.search(r'^# (.+)', text, re.M)))
+
+def module(path): # that a notebook is exported to, or None
+    return next((f'{lib}.{m[1]}' for _, text in cells(path) if (m := re.match(r'#\s*\|\s*default_exp (\S+)', text))), None)
+
+def defined(text): # the names that a cell gives to functions, classes and values
+    tree = ast.parse(re.sub(r'^(\s*)[%!]', r'\1#', text, flags=re.M)).body
+    return [o.name for o in tree if hasattr(o, 'name')] + [n.id for o in tree for t in getattr(o, 'targets', []) for n in ast.walk(t) if isinstance(n, ast.Name)]
+
+chapters = sorted(nbs.glob('[0-9]*.ipynb'))
+tutorials = sorted(nbs.glob('tutorials/*.ipynb'))
+chapter_of = {m: path for path in chapters if (m := module(path))} # of each module
+
+def members(cls): # the public methods and properties that a class defines itself
+    return [k for k, v in vars(cls).items() if k[0] != '_' and (isinstance(v, (property, classmethod)) or inspect.isfunction(v))]
+
+meant = defaultdict(set) # what a name in prose may mean: full names
+for m in chapter_of:
+    for name in import_module(m).__all__:
+        o = getattr(import_module(m), name)
+        meant[name].add(f'{m}.{name}')
+        for k in members(o) if inspect.isclass(o) else []:
+            for short in (k, f'{name}.{k}', f'{"model" if name == "ConvVAE" else name.lower()}.{k}'): meant[short].add(f'{m}.{name}.{k}')
+
+def the_meaning(text, home): # of code in the prose of the chapter of module `home`: a full name, if it is one and no other
+    name = re.fullmatch(r'([A-Za-z_][\w.]*)(\(.*\))?', text, re.S)
+    found = meant[name[1]] if name else ()
+    here = [o for o in found if home and o.startswith(home + '.')]
+    rest = [o for o in found if not o.startswith(f'{lib}.cli.')] # these serve the commands: in other chapters `train` is another
+    return next((c[0] for c in (here, rest) if len(c) == 1), None)
+
+# From notebook to page
+
+directive = re.compile(r'#\s*\|\s*([\w-]+)\s*:?[ \t]*(.*?)\s*$')
+hidden = {('hide', ''), ('default_exp', None), ('include', 'false')}
+tags = {('echo', 'false'): 'remove-input', ('hide_input', ''): 'remove-input', ('output', 'false'): 'remove-output',
+        ('hide_output', ''): 'remove-output', ('code-fold', 'true'): 'hide-input', ('code-fold', 'show'): 'hide-input'}
+
+def prose(text, path):
+    "Markdown of the notebook at `path` as the site has it: buttons, explorers, and links that lead somewhere"
+    def lead(m):
+        target = (path.parent/m[1]).resolve()
+        page = nbs/target.with_suffix('.md').name.lower()
+        return m[0] if target.is_relative_to(nbs) else f']({posixpath.relpath(page, path.parent) if page.exists() else on_git + str(target.relative_to(root))})'
+    up = posixpath.relpath(nbs, path.parent)
+    text = re.sub(r'\]\((\.\./[^)#]+)\)', lead, text)
+    text = re.sub(r'^\[Open in Colab\]\((.*)\)$', rf'{{.buttons}}\n[Open in Colab](\1) [Download the notebook](path:{path.name})', text, flags=re.M)
+    return re.sub(r'<!-- explorer (\w+): (.*?) -->',
+                  rf'<iframe class="explorer" src="{up}/_static/explorer_\1.html" title="\2"></iframe>', text)
+
+def as_shown(cell, path, module):
+    "The cells of the page for one of the notebook"
+    source = ''.join(cell['source'])
+    if cell['cell_type'] != 'code': return [{**cell, 'source': prose(source, path)}]
+    lines = source.splitlines()
+    said = {m.groups() for o in lines if (m := directive.match(o))}
+    if hidden & (said | {(k, None) for k, _ in said}): return []
+    source = '\n'.join(o for o in lines if not directive.match(o) and not re.search(r'#\s*\|\s*hide_line\s*$', o))
+    names = [f'({m}.{o})=' for m in [module] if ('export', '') in said for o in defined(source) if o in import_module(m).__all__]
+    shown = {**cell, 'source': source, 'metadata': dict(tags=[tags[o] for o in said if o in tags])}
+    return [*([new_markdown_cell('\n'.join(names))] if names else []), shown]
+
+def tree(caption, pages):
+    return f'```{{toctree}}\n:hidden:\n:caption: {caption}\n\n' + '\n'.join(pages) + '\n```'
+
+def on_source_read(app, docname, source):
+    path = Path(app.env.doc2path(docname))
+    if docname == 'api': source[0] += api()
+    if path.suffix != '.ipynb': return
+    nb = json.loads(source[0])
+    nb['cells'] = [o for c in nb['cells'] for o in as_shown(c, path, module(path))]
+    if docname == app.config.root_doc:
+        entry = lambda p: f'{title(p).split(":")[0]} <{p.relative_to(nbs).with_suffix("")}>'
+        nb['cells'] += map(new_markdown_cell, [tree('Chapters', [f'{p.name[:2]} {entry(p)}' for p in chapters]),
+                                      tree('Tutorials', map(entry, tutorials)), tree('Reference', ['api', 'changelog', 'contributing'])])
+    source[0] = json.dumps(nb)
+
+def link_names(app, doctree):
+    "Names of the package in prose lead to the reference"
+    here = app.env.docname
+    home = module(nbs/f'{here}.ipynb') if (nbs/f'{here}.ipynb').exists() else None
+    for node in list(doctree.findall(nodes.literal)):
+        full = the_meaning(node.astext(), home)
+        around = {type(o) for o in parents(node)}
+        if full and not around & {nodes.reference, addnodes.pending_xref, nodes.title}:
+            node.replace_self(addnodes.pending_xref('', node.deepcopy(), refdomain='py', reftype='obj', reftarget=full,
+                                                    refexplicit=True, refwarn=True, refdoc=here))
+
+def parents(node):
+    while node := node.parent: yield node
+
+# The reference
+
+def api():
+    "The page that lists every public name, by module"
+    return '\n\n'.join(f'## {m}\n\n{import_module(m).__doc__}. The chapter: [{title(path)}]({path.name}).\n\n```{{eval-rst}}\n'
+                       + '\n'.join(entry(m, name) for name in import_module(m).__all__) + '\n```' for m, path in chapter_of.items())
+
+def entry(m, name):
+    o = getattr(import_module(m), name)
+    if inspect.isclass(o): return f'.. autoclass:: {m}.{name}\n' + ''.join(f'   :members: {", ".join(k)}\n   :undoc-members:\n' for k in [members(o)] if k)
+    return f'.. autofunction:: {m}.{name}\n' if callable(o) else f'.. autodata:: {m}.{name}\n   :no-value:\n'
+
+def rst(text): # code in backticks, nothing else is marked up
+    return ''.join(f'``{o}``' if i%2 else re.sub(r'([*_|\\])', r'\\\1', o) for i, o in enumerate(text.split('`')))
+
+def parameters(o):
+    "Name, type and docment of each parameter, field and result"
+    if inspect.isclass(o) and '__init__' not in vars(o) or hasattr(o, '__dataclass_fields__'): # fields
+        return [(k, t, doc) for k, t, doc in re.findall(r'^    (\w+): *([^#=\n]+?) *(?:=[^#\n]*)?(?:# *(.*))?$', inspect.getsource(o), re.M)]
+    o = o.__init__ if inspect.isclass(o) else getattr(o, 'fget', o)
+    plain = lambda t: '' if t in (None, inspect.Parameter.empty) else re.sub(r'\b\w+\.(?=\w)', '', inspect.formatannotation(t))
+    found = [(k, plain(v['anno']), v['docment'] or '') for k, v in docments(o, full=True).items() if k not in ('self', 'cls')]
+    return [(f'*{k}s*' if k == 'return' else k, t, doc) for k, t, doc in found if k != 'return' or t or doc]
+
+def on_docstring(app, what, name, o, options, lines):
+    "The docstring, a table of the docments, and the way to the chapter"
+    lines[:] = map(rst, lines)
+    m = name.rsplit('.', 2 if what in ('method', 'property', 'attribute') else 1)[0]
+    if what == 'data':
+        comment = re.search(rf'^{name.split(".")[-1]} *=.*?(?:# *(.*))?$', inspect.getsource(import_module(m)), re.M)[1]
+        value = ', '.join(f'`{k}`' for k in o) if isinstance(o, (dict, set)) else f'`{o!r}`'
+        lines[:] = [rst(f'{comment}: {value}' if comment else value)]
+    else:
+        rows = parameters(o)
+        if rows: lines += ['', '.. list-table::', '   :class: docments', '   :widths: auto', '']
+        for k, t, doc in rows: lines += [f'   * - {k}', f'     - {rst(t)}', f'     - {rst(doc)}']
+    if what in ('class', 'function', 'data'): lines += ['', f':ref:`Explained in {title(chapter_of[m])} <{name}>`']
+    lines.append('')
+
+def setup(app):
+    app.connect('source-read', on_source_read)
+    app.connect('doctree-read', link_names)
+    app.connect('autodoc-process-docstring', on_docstring)
