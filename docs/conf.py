@@ -15,6 +15,7 @@ from docutils import nodes
 from fastcore.docments import docments
 from nbformat.v4 import new_markdown_cell
 from sphinx import addnodes
+from sphinx.ext.autodoc.preserve_defaults import DefaultValue
 
 root = Path(__file__).resolve().parent.parent
 nbs = root/'nbs'
@@ -31,13 +32,15 @@ exclude_patterns = ['**.ipynb_checkpoints']
 nb_execution_mode, nb_merge_streams, nb_ipywidgets_js = 'off', True, {} # what was saved, and no script from elsewhere
 myst_enable_extensions = ['dollarmath', 'amsmath', 'attrs_block']
 myst_heading_anchors, myst_heading_slug_func = 3, partial(re.sub, ' ', '-') # links to headings are written as JupyterLab has them
-autodoc_preserve_defaults, autodoc_typehints = True, 'none' # types stand in the table below each signature
+autodoc_preserve_defaults, autodoc_member_order, autodoc_typehints = True, 'bysource', 'none' # types stand in the table below each signature
 add_module_names, toc_object_entries_show_parents, maximum_signature_line_length = False, 'hide', 100
 html_theme, html_title, html_static_path = 'sphinx_book_theme', project, ['static']
 html_css_files, html_js_files = ['site.css'], ['site.js']
 html_copy_source = False # each chapter has its notebook to download
-html_theme_options = dict(repository_url=cfg['git_url'], use_repository_button=True, use_download_button=False,
-                          use_fullscreen_button=False, show_toc_level=2, home_page_in_toc=False)
+html_favicon = 'static/icon.svg'
+html_context = dict(default_mode='auto')
+html_theme_options = dict(repository_url=cfg['git_url'], use_repository_button=True, use_download_button=False, use_fullscreen_button=False,
+                          navbar_persistent=[], secondary_sidebar_items={'**': ['page-toc'], 'index': []})
 html_sidebars = {'**': ['navbar-logo.html', 'search-button-field.html', 'sbt-sidebar-nav.html']}
 
 # What the notebooks say about each other
@@ -51,24 +54,31 @@ def title(path): # of a notebook
 def module(path): # that a notebook is exported to, or None
     return next((f'{lib}.{m[1]}' for _, text in cells(path) if (m := re.match(r'#\s*\|\s*default_exp (\S+)', text))), None)
 
-def defined(text): # the names that a cell gives to functions, classes and values
-    tree = ast.parse(re.sub(r'^(\s*)[%!]', r'\1#', text, flags=re.M)).body
-    return [o.name for o in tree if hasattr(o, 'name')] + [n.id for o in tree for t in getattr(o, 'targets', []) for n in ast.walk(t) if isinstance(n, ast.Name)]
+def defined(text): # the names that Python gives to functions, classes and values, in order
+    found = []
+    for o in ast.parse(re.sub(r'^(\s*)[%!]', r'\1#', text, flags=re.M)).body:
+        if isinstance(o, (ast.FunctionDef, ast.ClassDef)): found.append(o.name)
+        found += [n.id for t in getattr(o, 'targets', []) for n in ast.walk(t) if isinstance(n, ast.Name)]
+    return found
 
 chapters = sorted(nbs.glob('[0-9]*.ipynb'))
 tutorials = sorted(nbs.glob('tutorials/*.ipynb'))
 chapter_of = {m: path for path in chapters if (m := module(path))} # of each module
+
+def public(module): # names, in the order in which they are defined
+    module = import_module(module)
+    return sorted(module.__all__, key=defined(inspect.getsource(module)).index)
 
 def members(cls): # the public methods and properties that a class defines itself
     return [k for k, v in vars(cls).items() if k[0] != '_' and (isinstance(v, (property, classmethod)) or inspect.isfunction(v))]
 
 meant = defaultdict(set) # what a name in prose may mean: full names
 for m in chapter_of:
-    for name in import_module(m).__all__:
+    for name in public(m):
         o = getattr(import_module(m), name)
         meant[name].add(f'{m}.{name}')
         for k in members(o) if inspect.isclass(o) else []:
-            for short in (k, f'{name}.{k}', f'{"model" if name == "ConvVAE" else name.lower()}.{k}'): meant[short].add(f'{m}.{name}.{k}')
+            for short in (f'{name}.{k}', *((k, f'model.{k}') if name == 'ConvVAE' else ())): meant[short].add(f'{m}.{name}.{k}')
 
 def the_meaning(text, home): # of code in the prose of the chapter of module `home`: a full name, if it is one and no other
     name = re.fullmatch(r'([A-Za-z_][\w.]*)(\(.*\))?', text, re.S)
@@ -94,7 +104,7 @@ def prose(text, path):
     text = re.sub(r'\]\((\.\./[^)#]+)\)', lead, text)
     text = re.sub(r'^\[Open in Colab\]\((.*)\)$', rf'{{.buttons}}\n[Open in Colab](\1) [Download the notebook](path:{path.name})', text, flags=re.M)
     return re.sub(r'<!-- explorer (\w+): (.*?) -->',
-                  rf'<iframe class="explorer" src="{up}/_static/explorer_\1.html" title="\2"></iframe>', text)
+                  rf'<figure class="explorer"><iframe src="{up}/_static/explorer_\1.html" title="\2"></iframe><figcaption>\2</figcaption></figure>', text)
 
 def as_shown(cell, path, module):
     "The cells of the page for one of the notebook"
@@ -104,7 +114,7 @@ def as_shown(cell, path, module):
     said = {m.groups() for o in lines if (m := directive.match(o))}
     if hidden & (said | {(k, None) for k, _ in said}): return []
     source = '\n'.join(o for o in lines if not directive.match(o) and not re.search(r'#\s*\|\s*hide_line\s*$', o))
-    names = [f'({m}.{o})=' for m in [module] if ('export', '') in said for o in defined(source) if o in import_module(m).__all__]
+    names = [f'({m}.{o})=' for m in [module] if ('export', '') in said for o in defined(source) if o in public(m)]
     shown = {**cell, 'source': source, 'metadata': dict(tags=[tags[o] for o in said if o in tags])}
     return [*([new_markdown_cell('\n'.join(names))] if names else []), shown]
 
@@ -142,7 +152,7 @@ def parents(node):
 def api():
     "The page that lists every public name, by module"
     return '\n\n'.join(f'## {m}\n\n{import_module(m).__doc__}. The chapter: [{title(path)}]({path.name}).\n\n```{{eval-rst}}\n'
-                       + '\n'.join(entry(m, name) for name in import_module(m).__all__) + '\n```' for m, path in chapter_of.items())
+                       + '\n'.join(entry(m, name) for name in public(m)) + '\n```' for m, path in chapter_of.items())
 
 def entry(m, name):
     o = getattr(import_module(m), name)
@@ -157,7 +167,7 @@ def parameters(o):
     if inspect.isclass(o) and '__init__' not in vars(o) or hasattr(o, '__dataclass_fields__'): # fields
         return [(k, t, doc) for k, t, doc in re.findall(r'^    (\w+): *([^#=\n]+?) *(?:=[^#\n]*)?(?:# *(.*))?$', inspect.getsource(o), re.M)]
     o = o.__init__ if inspect.isclass(o) else getattr(o, 'fget', o)
-    plain = lambda t: '' if t in (None, inspect.Parameter.empty) else re.sub(r'\b\w+\.(?=\w)', '', inspect.formatannotation(t))
+    plain = lambda t: '' if t in (None, inspect.Parameter.empty, DefaultValue) else re.sub(r'\b\w+\.(?=\w)', '', inspect.formatannotation(t))
     found = [(k, plain(v['anno']), v['docment'] or '') for k, v in docments(o, full=True).items() if k not in ('self', 'cls')]
     return [(f'*{k}s*' if k == 'return' else k, t, doc) for k, t, doc in found if k != 'return' or t or doc]
 
@@ -176,7 +186,19 @@ def on_docstring(app, what, name, o, options, lines):
     if what in ('class', 'function', 'data'): lines += ['', f':ref:`Explained in {title(chapter_of[m])} <{name}>`']
     lines.append('')
 
+def on_signature(app, what, name, o, options, signature, returned):
+    "Of `__init__`, where a base class has a `__new__` that takes anything"
+    if signature == '(*args, **kwargs)' and '__init__' in vars(o):
+        given = [v.replace(annotation=v.empty) for v in inspect.signature(o.__init__).parameters.values()][1:]
+        return str(inspect.Signature(given)), returned
+
+def explorers(app, failed):
+    "The trained models of the package, to be played with in the page"
+    for name in ('2d', '16'): (Path(app.outdir)/'_static'/f'explorer_{name}.html').write_text('<body style="margin:0"><div style="height:400px;border:1px solid red">'+name)
+
 def setup(app):
     app.connect('source-read', on_source_read)
     app.connect('doctree-read', link_names)
     app.connect('autodoc-process-docstring', on_docstring)
+    app.connect('autodoc-process-signature', on_signature)
+    app.connect('build-finished', explorers)
