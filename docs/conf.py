@@ -14,6 +14,7 @@ from pathlib import Path
 from docutils import nodes
 from fastcore.docments import docments
 from nbformat.v4 import new_markdown_cell
+from safetensors.torch import load_file
 from sphinx import addnodes
 from sphinx.ext.autodoc.preserve_defaults import DefaultValue
 
@@ -29,10 +30,12 @@ project, author, release = cfg['title'], cfg['author'], cfg['version']
 extensions = ['myst_nb', 'sphinx.ext.autodoc', 'sphinx.ext.viewcode', 'sphinx.ext.mathjax', 'sphinx-mathjax-offline',
               'sphinx_design', 'sphinx_copybutton']
 exclude_patterns = ['**.ipynb_checkpoints']
+nb_code_prompt_show, nb_code_prompt_hide = 'Show {type}', 'Hide {type}'
 nb_execution_mode, nb_merge_streams, nb_ipywidgets_js = 'off', True, {} # what was saved, and no script from elsewhere
 myst_enable_extensions = ['dollarmath', 'amsmath', 'attrs_block']
 myst_heading_anchors, myst_heading_slug_func = 3, partial(re.sub, ' ', '-') # links to headings are written as JupyterLab has them
 autodoc_preserve_defaults, autodoc_member_order, autodoc_typehints = True, 'bysource', 'none' # types stand in the table below each signature
+autodoc_inherit_docstrings = False
 add_module_names, toc_object_entries_show_parents, maximum_signature_line_length = False, 'hide', 100
 html_theme, html_title, html_static_path = 'sphinx_book_theme', project, ['static']
 html_css_files, html_js_files = ['site.css'], ['site.js']
@@ -60,6 +63,15 @@ def defined(text): # the names that Python gives to functions, classes and value
         if isinstance(o, (ast.FunctionDef, ast.ClassDef)): found.append(o.name)
         found += [n.id for t in getattr(o, 'targets', []) for n in ast.walk(t) if isinstance(n, ast.Name)]
     return found
+
+try: # TEMPORARY until the weights are here
+    from convvae.explore import to_html
+    from convvae.model import ConvVAE, pretrained
+except ImportError:
+    import shutil
+    class ConvVAE: from_pretrained = staticmethod(str)
+    pretrained, load_file = lambda n: Path('/tmp/founder/e_scratch')/n, lambda f: defaultdict(lambda: __import__('torch').zeros(1))
+    def to_html(m, f, *a): shutil.copy(m + '.html', f)
 
 chapters = sorted(nbs.glob('[0-9]*.ipynb'))
 tutorials = sorted(nbs.glob('tutorials/*.ipynb'))
@@ -104,7 +116,7 @@ def prose(text, path):
     text = re.sub(r'\]\((\.\./[^)#]+)\)', lead, text)
     text = re.sub(r'^\[Open in Colab\]\((.*)\)$', rf'{{.buttons}}\n[Open in Colab](\1) [Download the notebook](path:{path.name})', text, flags=re.M)
     return re.sub(r'<!-- explorer (\w+): (.*?) -->',
-                  rf'<figure class="explorer"><iframe src="{up}/_static/explorer_\1.html" title="\2"></iframe><figcaption>\2</figcaption></figure>', text)
+                  rf'<figure class="explorer"><figcaption>\2</figcaption><iframe data-src="{up}/_static/explorer_\1.html" title="\2"></iframe></figure>', text)
 
 def as_shown(cell, path, module):
     "The cells of the page for one of the notebook"
@@ -114,6 +126,7 @@ def as_shown(cell, path, module):
     said = {m.groups() for o in lines if (m := directive.match(o))}
     if hidden & (said | {(k, None) for k, _ in said}): return []
     source = '\n'.join(o for o in lines if not directive.match(o) and not re.search(r'#\s*\|\s*hide_line\s*$', o))
+    if re.fullmatch(r'((from|import) .*\n(?: .*\n)*|\n)+', source + '\n'): said.add(('code-fold', 'true')) # nothing but imports
     names = [f'({m}.{o})=' for m in [module] if ('export', '') in said for o in defined(source) if o in public(m)]
     shown = {**cell, 'source': source, 'metadata': dict(tags=[tags[o] for o in said if o in tags])}
     return [*([new_markdown_cell('\n'.join(names))] if names else []), shown]
@@ -169,7 +182,7 @@ def parameters(o):
     o = o.__init__ if inspect.isclass(o) else getattr(o, 'fget', o)
     plain = lambda t: '' if t in (None, inspect.Parameter.empty, DefaultValue) else re.sub(r'\b\w+\.(?=\w)', '', inspect.formatannotation(t))
     found = [(k, plain(v['anno']), v['docment'] or '') for k, v in docments(o, full=True).items() if k not in ('self', 'cls')]
-    return [(f'*{k}s*' if k == 'return' else k, t, doc) for k, t, doc in found if k != 'return' or t or doc]
+    return [(f'*{k}s*' if k == 'return' else k, t, doc) for k, t, doc in found if t or doc]
 
 def on_docstring(app, what, name, o, options, lines):
     "The docstring, a table of the docments, and the way to the chapter"
@@ -193,8 +206,11 @@ def on_signature(app, what, name, o, options, signature, returned):
         return str(inspect.Signature(given)), returned
 
 def explorers(app, failed):
-    "The trained models of the package, to be played with in the page"
-    for name in ('2d', '16'): (Path(app.outdir)/'_static'/f'explorer_{name}.html').write_text('<body style="margin:0"><div style="height:400px;border:1px solid red">'+name)
+    "The trained models that come with the package, to be played with in the page"
+    for name in [] if failed else ['2d', '16']:
+        folder, file = pretrained(f'mnist_{name}'), Path(app.outdir)/'_static'/f'explorer_{name}.html'
+        points = load_file(folder/'latents.safetensors')
+        to_html(ConvVAE.from_pretrained(folder), file, points['mu'].float(), points['y'])
 
 def setup(app):
     app.connect('source-read', on_source_read)

@@ -21,14 +21,18 @@ def files(root):
 left_behind = {'.git', '.venv', '__pycache__', '.ipynb_checkpoints', '.pytest_cache', '.ruff_cache',
                'runs', '_docs', 'build', 'dist', 'convvae.egg-info'}
 
+def copy_to(folder):
+    "The project, in a folder that may be written to"
+    for p in files(ROOT):
+        new = folder/p.relative_to(ROOT)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(p, new)
+    return folder
+
 @pytest.fixture
 def clone(tmp_path):
     "A copy of the project in which a test may write"
-    for p in files(ROOT):
-        new = tmp_path/'clone'/p.relative_to(ROOT)
-        new.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(p, new)
-    return tmp_path/'clone'
+    return copy_to(tmp_path/'clone')
 
 @pytest.fixture(scope='session')
 def chromium():
