@@ -39,7 +39,7 @@ autodoc_inherit_docstrings = False
 add_module_names, toc_object_entries_show_parents, maximum_signature_line_length = False, 'hide', 100
 html_theme, html_title, html_static_path = 'sphinx_book_theme', project, ['static']
 html_css_files, html_js_files = ['site.css'], ['site.js']
-html_copy_source = False # each chapter has its notebook to download
+html_use_index = html_copy_source = False # the reference is the index; each chapter has its notebook to download
 html_favicon = 'static/icon.svg'
 html_context = dict(default_mode='auto')
 html_theme_options = dict(repository_url=cfg['git_url'], use_repository_button=True, use_download_button=False, use_fullscreen_button=False,
