@@ -48,6 +48,8 @@ function latentMap(root, onmove) {
     const n = Math.max(300, Math.round(pad.clientWidth * (window.devicePixelRatio || 1))), g = canvas.getContext('2d');
     canvas.width = canvas.height = n;
     if (picture && showTiles.checked) {
+      g.fillStyle = '#000';
+      g.fillRect(0, 0, n, n);
       g.globalAlpha = showPoints.checked && points.length ? .45 : 1;
       g.drawImage(picture, 0, 0, n, n);
     }
@@ -256,9 +258,10 @@ function decoder({weights, shapes, steps}) {
 // ---- the page that to_html writes --------------------------------------------------------------------------------------
 const pageCss = `
 .cv-page { display: flex; flex-wrap: wrap; gap: 12px 28px; justify-content: center; }
+.cv-page > * { max-width: 100%; }
 .cv-page .cv-panel { width: 400px; max-width: 100%; box-sizing: border-box; padding: 3px; }
 .cv-top { display: flex; gap: 16px; align-items: center; }
-.cv-picture { width: 172px; max-width: 55%; image-rendering: pixelated; border-radius: 6px; border: 1px solid #8888; }
+.cv-picture { width: 200px; max-width: 55%; image-rendering: pixelated; border-radius: 6px; border: 1px solid #8888; }
 .cv-buttons { display: flex; flex-direction: column; gap: 8px; align-items: stretch; }
 .cv-buttons button, .cv-buttons select { font: inherit; padding: 4px 12px; min-height: 34px; }
 .cv-sliders { margin-top: 10px; display: grid; grid-template-columns: max-content 1fr 3em; gap: 3px 10px; align-items: center; }

@@ -91,6 +91,7 @@ def subjects(
     x=None,        # (B,C,H,W) images; draws from the model if not given
     y=None,        # their labels, or one for all, for a conditional model
     n:int=64,      # how many to draw
+    temperature:float=1., # of the draws; below 1: cleaner images
 )->tuple:          # images and labels (None for a model without classes), on the model's device
     "What there is to look at"
     device = home(model)
@@ -98,7 +99,7 @@ def subjects(
     with looking(model):
         if x is None:
             y = labels_of(model, n) if y is None else y
-            return model.sample(n, seed=0, y=y), y if y is None else y.to(device).expand(n)
+            return model.sample(n, temperature, seed=0, y=y).clamp(0, 1), y if y is None else y.to(device).expand(n)
         if len(x) == 0: raise ValueError('there are no images: give at least one, or leave them out for draws from the model')
         x = x.to(device)
         model.one_hot(y, x.shape[:1])                  # says what is wrong with the labels, if anything is
@@ -192,16 +193,17 @@ class LatentExplorer(Explorer):
         between('n, the number of sliders,', n, 1, 64, int)
         between('span, how far the sliders go,', span, 0.01, 100)
         images,labels = subjects(model, x, y)
-        super().__init__(model, None if labels is None else labels[0])
         with looking(model): order,rates = active_latents(model, images[:500], None if labels is None else labels[:500])
-        self.latents,self.span,self.held = order[:n].tolist(),span,False
-        self.means = embedded(model, images[:50], None if labels is None else labels[:50])
+        self.latents,self.span,self.held,self.z = order[:n].tolist(),span,False,middle(model)
+        if x is None: images,labels = subjects(model, None, y, 24, 0.7)
+        super().__init__(model, None if labels is None else labels[0])
+        self.labels,self.means = labels,embedded(model, images[:50], None if labels is None else labels[:50])
         self.sliders = [widgets.FloatSlider(min=-span, max=span, step=0.05, description=f'z{i} ({r:.1f} nats)', readout_format='.1f',
                                             layout=dict(width='380px', max_width='100%'), style=dict(description_width='7em'))
                         for i,r in zip(self.latents, rates.tolist(), strict=False)]
         for i,s in zip(self.latents, self.sliders, strict=True): s.observe(lambda change, i=i: self.move(i, change.new), 'value')
         starts = ['prior mean', 'random draw', *(f'{"draw" if x is None else "image"} {i}' for i in range(len(self.means)))]
-        self.start = widgets.Dropdown(options=starts, value=starts[0 if x is None else 2], description='Start')
+        self.start = widgets.Dropdown(options=starts, value=starts[2], description='Start')
         self.start.observe(lambda _: self.restart(), 'value')
         randomise,reset = (widgets.Button(description=d, icon=i) for d,i in (('Randomise', 'random'), ('Reset', 'undo')))
         randomise.on_click(lambda _: self.put(self.drawn()))
@@ -222,6 +224,7 @@ class LatentExplorer(Explorer):
         "Go to the start that is chosen"
         i = self.start.index
         self.begin = middle(self.model) if i == 0 else self.drawn() if i == 1 else self.means[i - 2]
+        if i > 1 and self.y is not None: self.label.value = int(self.labels[i - 2])
         self.put(self.begin)
 
     def put(self, z:Tensor): # (Z,)
@@ -459,7 +462,7 @@ class Morph(Explorer):
         y=None,            # labels of the images, for a conditional model
     ):
         between('steps, the frames from one image to the next,', steps, 2, 200, int)
-        x,y = subjects(model, images, y, 8)
+        x,y = subjects(model, images, y, 8, 0.7)
         x,y = x[:12],None if y is None else y[:12]
         super().__init__(model, None if y is None else y[0])
         self.x,self.mu,self.steps,self.path = x,embedded(model, x, y),steps,list(range(min(4, len(x))))
@@ -552,7 +555,7 @@ class ElboMicroscope(Explorer):
         k:int=16,    # latents that are averaged over; the same whatever the slider does
     ):
         between('k, the latents to average over,', k, 1, 1000, int)
-        self.x,self.labels = subjects(model, x, y)
+        self.x,self.labels = subjects(model, x, y, 24, 0.7)
         super().__init__(model, None if self.labels is None else self.labels[0])
         with looking(model):
             p = model.decode(middle(model)[None], self.y)
@@ -615,7 +618,7 @@ class ElboMicroscope(Explorer):
     def top(self, n:int=12)->list: # (name, nats)
         "The largest bars, and one for all others together"
         bars = sorted(zip(self.names(), self.now.latents.tolist(), strict=True), key=lambda b: -abs(b[1]))
-        return bars[:n] + ([(f'{len(bars) - n} others', sum(b for _,b in bars[n:]))] if len(bars) > n else [])
+        return bars[:n] + ([('others', sum(b for _,b in bars[n:]))] if len(bars) > n else [])
 
     def bars_html(self)->str:
         "The numbers, and a bar for each latent"
@@ -651,7 +654,7 @@ class ElboMicroscope(Explorer):
         ax = fig.add_axes([0.61, 0.5, 0.28, 0.44])
         bare(ax, w.pixels.sum(0).cpu(), f'distortion of each pixel, sum {w.D:.1f} nats', cmap='inferno')
         fig.colorbar(ax.images[0], cax=fig.add_axes([0.9, 0.52, 0.015, 0.4]))
-        left,right = fig.add_axes([0.07, 0.1, 0.37, 0.32]),fig.add_axes([0.56, 0.1, 0.37, 0.32])
+        left,right = fig.add_axes([0.07, 0.13, 0.37, 0.29]),fig.add_axes([0.56, 0.13, 0.37, 0.29])
         names,values = zip(*self.top(), strict=True)
         left.bar(names, values)
         left.tick_params(axis='x', labelrotation=60, labelsize=8)
@@ -701,7 +704,8 @@ def program(
     "The decoder as a list of operations for the page"
     inputs = [torch.zeros(1, n) for n in (model.latent_dim, model.n_classes) if n]
     try:
-        exported = torch.export.export(MeanImage(copy.deepcopy(model).cpu().float().eval()), tuple(inputs))
+        with torch.enable_grad(): # distributions switch gradients on, which would be an operation of its own
+            exported = torch.export.export(MeanImage(copy.deepcopy(model).cpu().float().eval()), tuple(inputs))
         graph = exported.graph
         graph.eliminate_dead_code()
         names = {s.arg.name: s.target for s in exported.graph_signature.input_specs}
@@ -765,7 +769,7 @@ def to_html(
     images,found = subjects(model)
     with looking(model): order,rates = (v[:n].tolist() for v in active_latents(model, images, found))
     plane = None if Z == 1 else plane_of(mu, axes or ((0, 1) if Z == 2 else None))
-    start = middle(model)
+    start = embedded(model, *subjects(model, None, y, 1, 0.7))[0]
     with looking(model): draws = model.prior().sample((64,))
     texts = lambda v: b64encode(v).decode() if isinstance(v, bytes) else [*map(texts, v)] if isinstance(v, list) else v
     data = dict(size=model.image_size, span=span, start=start.tolist(), draws=[[round(v, 3) for v in d] for d in draws.tolist()],
@@ -787,8 +791,8 @@ def to_html(
     def strips(k, y):
         with looking(model): return traverse(model, start, order, k, span, y)
 
-    run = program(model)
-    for run,grid in [(run, 16)]*bool(run) + [(None, grid) for grid in (24, 16, 12, 8, 4)]:
+    decoder = program(model)
+    for run,grid in [(decoder, 16)]*bool(decoder) + [(None, side) for side in (24, 16, 12, 8, 4)]:
         if len(text := page(run, grid).encode()) <= limit: break
     else: raise ValueError(f'even tiles of {model.image_size[1]} x {model.image_size[2]} pixels take more than {limit} bytes: raise the limit')
     with beside(path) as tmp: tmp.write_bytes(text)
