@@ -17,6 +17,8 @@ from nbformat.v4 import new_markdown_cell
 from safetensors.torch import load_file
 from sphinx import addnodes
 from sphinx.ext.autodoc.preserve_defaults import DefaultValue
+from torch.distributions import Distribution
+from torch.nn import Module
 
 root = Path(__file__).resolve().parent.parent
 nbs = root/'nbs'
@@ -90,7 +92,8 @@ for m in chapter_of:
         o = getattr(import_module(m), name)
         meant[name].add(f'{m}.{name}')
         for k in members(o) if inspect.isclass(o) else []:
-            for short in (f'{name}.{k}', *((k, f'model.{k}') if name == 'ConvVAE' else ())): meant[short].add(f'{m}.{name}.{k}')
+            alone = not any(hasattr(c, k) for c in (Distribution, Module)) # else it may well be theirs
+            for short in (f'{name}.{k}', *[f'model.{k}', k][:1 + alone]*(name == 'ConvVAE')): meant[short].add(f'{m}.{name}.{k}')
 
 def the_meaning(text, home): # of code in the prose of the chapter of module `home`: a full name, if it is one and no other
     name = re.fullmatch(r'([A-Za-z_][\w.]*)(\(.*\))?', text, re.S)
@@ -151,9 +154,9 @@ def link_names(app, doctree):
     here = app.env.docname
     home = module(nbs/f'{here}.ipynb') if (nbs/f'{here}.ipynb').exists() else None
     for node in list(doctree.findall(nodes.literal)):
-        full = the_meaning(node.astext(), home)
-        around = {type(o) for o in parents(node)}
-        if full and not around & {nodes.reference, addnodes.pending_xref, nodes.title}:
+        around = {type(o): o for o in parents(node)}
+        full = the_meaning(node.astext(), around[addnodes.desc][0]['module'] if addnodes.desc in around else home)
+        if full and not around.keys() & {nodes.reference, addnodes.pending_xref, nodes.title}:
             node.replace_self(addnodes.pending_xref('', node.deepcopy(), refdomain='py', reftype='obj', reftarget=full,
                                                     refexplicit=True, refwarn=True, refdoc=here))
 
