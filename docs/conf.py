@@ -38,7 +38,8 @@ myst_enable_extensions = ['dollarmath', 'amsmath', 'attrs_block']
 myst_heading_anchors, myst_heading_slug_func = 3, partial(re.sub, ' ', '-') # links to headings are written as JupyterLab has them
 autodoc_preserve_defaults, autodoc_member_order, autodoc_typehints = True, 'bysource', 'none' # types stand in the table below each signature
 autodoc_inherit_docstrings = False
-add_module_names, toc_object_entries_show_parents, maximum_signature_line_length = False, 'hide', 100
+add_module_names, toc_object_entries_show_parents = False, 'hide'
+smartquotes = False # they would turn those of default values
 html_theme, html_title, html_static_path = 'sphinx_book_theme', project, ['static']
 html_css_files, html_js_files = ['site.css'], ['site.js']
 html_use_index = html_copy_source = False # the reference is the index; each chapter has its notebook to download
@@ -179,13 +180,16 @@ def rst(text): # code in backticks, nothing else is marked up
     return ''.join(f'``{o}``' if i%2 else re.sub(r'([*_|\\])', r'\\\1', o) for i, o in enumerate(text.split('`')))
 
 def parameters(o):
-    "Name, type and docment of each parameter, field and result"
+    "Name, type with default, and docment of each parameter, field and result"
     if inspect.isclass(o) and '__init__' not in vars(o) or hasattr(o, '__dataclass_fields__'): # fields
-        return [(k, t, doc) for k, t, doc in re.findall(r'^    (\w+): *([^#=\n]+?) *(?:=[^#\n]*)?(?:# *(.*))?$', inspect.getsource(o), re.M)]
-    o = o.__init__ if inspect.isclass(o) else getattr(o, 'fget', o)
-    plain = lambda t: '' if t in (None, inspect.Parameter.empty, DefaultValue) else re.sub(r'\b\w+\.(?=\w)', '', inspect.formatannotation(t))
-    found = [(k, plain(v['anno']), v['docment'] or '') for k, v in docments(o, full=True).items() if k not in ('self', 'cls')]
-    return [(f'*{k}s*' if k == 'return' else k, t, doc) for k, t, doc in found if t or doc]
+        found = re.findall(r'^    (\w+): *([^#\n]+?) *(?:# *(.*))?$', inspect.getsource(o), re.M)
+    else:
+        o = o.__init__ if inspect.isclass(o) else getattr(o, 'fget', o)
+        empty = inspect.Parameter.empty
+        plain = lambda t: '' if t in (None, empty, DefaultValue) else re.sub(r'\b\w+\.(?=\w)', '', inspect.formatannotation(t))
+        found = [(f'*{k}s*' if k == 'return' else k, plain(v['anno']) + (f' = {v["default"]!r}' if v['default'] is not empty else ''), v['docment'])
+                 for k, v in docments(o, full=True).items() if k not in ('self', 'cls')]
+    return [(k, t, doc or '') for k, t, doc in found if t or doc]
 
 def on_docstring(app, what, name, o, options, lines):
     "The docstring, a table of the docments, and the way to the chapter"
@@ -203,10 +207,10 @@ def on_docstring(app, what, name, o, options, lines):
     lines.append('')
 
 def on_signature(app, what, name, o, options, signature, returned):
-    "Of `__init__`, where a base class has a `__new__` that takes anything"
-    if signature == '(*args, **kwargs)' and '__init__' in vars(o):
-        given = [v.replace(annotation=v.empty) for v in inspect.signature(o.__init__).parameters.values()][1:]
-        return str(inspect.Signature(given)), returned
+    "Only what has to be given, if there is much else: the table below has it all. Hidden by `__new__(*args, **kwargs)`: that of `__init__`"
+    if signature == '(*args, **kwargs)' and '__init__' in vars(o) or len(signature or '') > 80:
+        given = [*inspect.signature(o.__init__ if what == 'class' else o).parameters.values()][what == 'class':]
+        return f'({", ".join([v.name for v in given if v.default is v.empty] + ["..."])})', returned
 
 def explorers(app, failed):
     "The trained models that come with the package, to be played with in the page"
