@@ -197,8 +197,8 @@ def on_docstring(app, what, name, o, options, lines):
     m = name.rsplit('.', 2 if what in ('method', 'property', 'attribute') else 1)[0]
     if what == 'data':
         comment = re.search(rf'^{name.split(".")[-1]} *=.*?(?:# *(.*))?$', inspect.getsource(import_module(m)), re.M)[1]
-        value = ', '.join(f'`{k}`' for k in o) if isinstance(o, (dict, set)) else f'`{o!r}`'
-        lines[:] = [rst(f'{comment}: {value}' if comment else value)]
+        value = ', '.join(f'`{k}`' for k in (o if isinstance(o, dict) else sorted(o))) if isinstance(o, (dict, set)) else f'`{o!r}`'
+        lines[:] = [rst(': '.join(filter(None, [comment, value if len(value) < 300 else ''])))]
     else:
         rows = parameters(o)
         if rows: lines += ['', '.. list-table::', '   :class: docments', '   :widths: auto', '']
