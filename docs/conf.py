@@ -30,7 +30,7 @@ lib, on_git = cfg['lib_path'], f'{cfg["git_url"]}/blob/{cfg["branch"]}/'
 
 project, author, release = cfg['title'], cfg['author'], cfg['version']
 extensions = ['myst_nb', 'sphinx.ext.autodoc', 'sphinx.ext.viewcode', 'sphinx.ext.mathjax', 'sphinx-mathjax-offline',
-              'sphinx_design', 'sphinx_copybutton']
+              'sphinx_copybutton']
 exclude_patterns = ['**.ipynb_checkpoints']
 nb_code_prompt_show, nb_code_prompt_hide = 'Show {type}', 'Hide {type}'
 nb_execution_mode, nb_merge_streams, nb_ipywidgets_js = 'off', True, {} # what was saved, and no script from elsewhere
@@ -60,9 +60,9 @@ def title(path): # of a notebook
 def module(path): # that a notebook is exported to, or None
     return next((f'{lib}.{m[1]}' for _, text in cells(path) if (m := re.match(r'#\s*\|\s*default_exp (\S+)', text))), None)
 
-def defined(text): # the names that Python gives to functions, classes and values, in order
+def defined(text): # the names that Python text gives to functions, classes and values, in order
     found = []
-    for o in ast.parse(re.sub(r'^(\s*)[%!]', r'\1#', text, flags=re.M)).body:
+    for o in ast.parse(text).body:
         if isinstance(o, (ast.FunctionDef, ast.ClassDef)): found.append(o.name)
         found += [n.id for t in getattr(o, 'targets', []) for n in ast.walk(t) if isinstance(n, ast.Name)]
     return found
@@ -106,7 +106,6 @@ def the_meaning(text, home): # of code in the prose of the chapter of module `ho
 # From notebook to page
 
 directive = re.compile(r'#\s*\|\s*([\w-]+)\s*:?[ \t]*(.*?)\s*$')
-hidden = {('hide', ''), ('default_exp', None), ('include', 'false')}
 tags = {('echo', 'false'): 'remove-input', ('hide_input', ''): 'remove-input', ('output', 'false'): 'remove-output',
         ('hide_output', ''): 'remove-output', ('code-fold', 'true'): 'hide-input', ('code-fold', 'show'): 'hide-input'}
 
@@ -122,18 +121,20 @@ def prose(text, path):
     return re.sub(r'<!-- explorer (\w+): (.*?) -->',
                   rf'<figure class="explorer"><figcaption>\2</figcaption><iframe data-src="{up}/_static/explorer_\1.html" title="\2"></iframe></figure>', text)
 
-def as_shown(cell, path, module):
+def as_shown(cell, path):
     "The cells of the page for one of the notebook"
     source = ''.join(cell['source'])
     if cell['cell_type'] != 'code': return [{**cell, 'source': prose(source, path)}]
     lines = source.splitlines()
-    said = {m.groups() for o in lines if (m := directive.match(o))}
-    if hidden & (said | {(k, None) for k, _ in said}): return []
+    said = dict(m.groups() for o in lines if (m := directive.match(o)))
+    if said.keys() & {'hide', 'default_exp'} or said.get('include') == 'false': return []
     source = '\n'.join(o for o in lines if not directive.match(o) and not re.search(r'#\s*\|\s*hide_line\s*$', o))
-    if re.fullmatch(r'((from|import) .*\n(?: .*\n)*|\n)+', source + '\n'): said.add(('code-fold', 'true')) # nothing but imports
-    names = [f'({m}.{o})=' for m in [module] if ('export', '') in said for o in defined(source) if o in public(m)]
-    shown = {**cell, 'source': source, 'metadata': dict(tags=[tags[o] for o in said if o in tags])}
-    return [*([new_markdown_cell('\n'.join(names))] if names else []), shown]
+    places = []
+    if 'export' in said:
+        if all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in ast.parse(source).body): said['code-fold'] = 'true'
+        places = [f'({module(path)}.{o})=' for o in defined(source) if o in public(module(path))] # what the reference points to
+    shown = {**cell, 'source': source, 'metadata': dict(tags=[t for (k, v), t in tags.items() if said.get(k) == v])}
+    return [new_markdown_cell('\n'.join(places)), shown] if places else [shown]
 
 def tree(caption, pages):
     return f'```{{toctree}}\n:hidden:\n:caption: {caption}\n\n' + '\n'.join(pages) + '\n```'
@@ -143,12 +144,15 @@ def on_source_read(app, docname, source):
     if docname == 'api': source[0] += api()
     if path.suffix != '.ipynb': return
     nb = json.loads(source[0])
-    nb['cells'] = [o for c in nb['cells'] for o in as_shown(c, path, module(path))]
+    nb['cells'] = [o for c in nb['cells'] for o in as_shown(c, path)]
     if docname == app.config.root_doc:
         entry = lambda p: f'{title(p).split(":")[0]} <{p.relative_to(nbs).with_suffix("")}>'
         nb['cells'] += map(new_markdown_cell, [tree('Chapters', [f'{p.name[:2]} {entry(p)}' for p in chapters]),
                                       tree('Tutorials', map(entry, tutorials)), tree('Reference', ['api', 'changelog', 'contributing'])])
     source[0] = json.dumps(nb)
+
+def parents(node):
+    while node := node.parent: yield node
 
 def link_names(app, doctree):
     "Names of the package in prose lead to the reference"
@@ -160,9 +164,6 @@ def link_names(app, doctree):
         if full and not around.keys() & {nodes.reference, addnodes.pending_xref, nodes.title}:
             node.replace_self(addnodes.pending_xref('', node.deepcopy(), refdomain='py', reftype='obj', reftarget=full,
                                                     refexplicit=True, refwarn=True, refdoc=here))
-
-def parents(node):
-    while node := node.parent: yield node
 
 # The reference
 
@@ -181,15 +182,17 @@ def rst(text): # code in backticks, nothing else is marked up
 
 def parameters(o):
     "Name, type with default, and docment of each parameter, field and result"
-    if inspect.isclass(o) and '__init__' not in vars(o) or hasattr(o, '__dataclass_fields__'): # fields
-        found = re.findall(r'^    (\w+): *([^#\n]+?) *(?:# *(.*))?$', inspect.getsource(o), re.M)
-    else:
-        o = o.__init__ if inspect.isclass(o) else getattr(o, 'fget', o)
-        empty = inspect.Parameter.empty
-        plain = lambda t: '' if t in (None, empty, DefaultValue) else re.sub(r'\b\w+\.(?=\w)', '', inspect.formatannotation(t))
-        found = [(f'*{k}s*' if k == 'return' else k, plain(v['anno']) + (f' = {v["default"]!r}' if v['default'] is not empty else ''), v['docment'])
-                 for k, v in docments(o, full=True).items() if k not in ('self', 'cls')]
-    return [(k, t, doc or '') for k, t, doc in found if t or doc]
+    empty = inspect.Parameter.empty
+    if inspect.isclass(o) and ('__init__' not in vars(o) or hasattr(o, '__dataclass_fields__')):
+        comment = dict(re.findall(r'^ +(\w+) *:[^#\n]*# *(.*)', inspect.getsource(o), re.M))
+        found = {k: dict(anno=t, default=inspect.signature(o).parameters[k].default, docment=comment.get(k))
+                 for k, t in inspect.get_annotations(o).items()}
+    else: found = docments(o.__init__ if inspect.isclass(o) else getattr(o, 'fget', o), full=True)
+    def kind(anno=None, default=empty, **_):
+        known = anno not in (None, empty, DefaultValue) # the last is what docments makes of a default that Sphinx has wrapped
+        return re.sub(r'\b\w+\.(?=\w)', '', inspect.formatannotation(anno))*known + f' = {default!r}'*(default is not empty)
+    rows = [('*returns*' if k == 'return' else k, kind(**v), v['docment'] or '') for k, v in found.items() if k not in ('self', 'cls')]
+    return [row for row in rows if any(row[1:])]
 
 def on_docstring(app, what, name, o, options, lines):
     "The docstring, a table of the docments, and the way to the chapter"
