@@ -41,10 +41,8 @@ def noise(
     k:int=None,     # latents per image
 )->Tensor:          # (B,Z) or (k,B,Z), for this process's part of the batch
     "Standard normal noise that follows from seed, epoch and step: drawn for the whole batch, of which each process takes its part"
-    n = min(batches.batch_size, len(batches.images) - step*batches.batch_size)  # images in the whole batch
-    eps = torch.randn(*(() if k is None else (k,)), n, latent_dim, generator=generator('noise', batches.seed, epoch, step))
-    part,parts = batches.shard
-    return eps.tensor_split(parts, dim=-2)[part]
+    eps = torch.randn(*(() if k is None else (k,)), batches.size(step), latent_dim, generator=generator('noise', batches.seed, epoch, step))
+    return batches.mine(eps, -2)
 
 def pieces_of(
     batches,         # `Batches` of images, or of pairs: images and labels
@@ -56,14 +54,13 @@ def pieces_of(
     epoch,parts = batches.epoch,batches.shard[1]
     for step,batch in enumerate(batches, batches.step):
         x,*y = batch if isinstance(batch, tuple) else (batch,)
-        n = min(batches.batch_size, len(batches.images) - step*batches.batch_size)
         eps,counts = noise(batches, epoch, step, latent_dim, k).to(x.device),len(x) > 0
         if not counts: x,y,eps = x.new_zeros(1, *x.shape[1:]),[v.new_zeros(1) for v in y],eps.new_zeros(*eps.shape[:-2], 1, latent_dim)
         size = -(-len(x)//pieces)
         for i in range(0, len(x), size):
             here = slice(i, i + size)
             m = len(x[here]) if counts else 0
-            yield x[here],dict(k=k, eps=eps[..., here, :], **({'y': y[0][here]} if y else {})),m,m*parts/n,i + size >= len(x)
+            yield x[here],dict(k=k, eps=eps[..., here, :], **({'y': y[0][here]} if y else {})),m,m*parts/batches.size(step),i + size >= len(x)
 
 def run_epoch(
     model:nn.Module,     # x -> `VAEOut`
