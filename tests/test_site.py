@@ -170,6 +170,8 @@ def test_explorer(url, browser):
         page.emulate_media(color_scheme='dark')
         page.wait_for_function("document.querySelector('figure.explorer iframe').src.endsWith('theme=dark')")
         frame.content_frame.locator('canvas').first.wait_for()
+    with looking(browser, f'{url}06_explore.html') as page:
+        for i in range(2): page.locator('figure.explorer iframe').nth(i).content_frame.locator('canvas').first.wait_for()
 
 def test_reference(site):
     "Every public name, with its docments; prose leads there, but not where a word means something else"
