@@ -16,7 +16,7 @@ export CONVVAE_DATA
 flags := mnist
 endif
 
-.PHONY: help install install-dev demo lab export readme notebooks test test-slow lint test-notebooks pytest bench clean
+.PHONY: help install install-dev demo lab export readme notebooks test test-slow lint test-notebooks pytest weights bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s%s\n", $$1, $$2}' Makefile
@@ -75,6 +75,13 @@ test-notebooks: install-dev ## run every notebook; with its MNIST cells where CO
 
 pytest: install-dev ## run tests/
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+# Half an hour on two cores. Stopped, it goes on where it was
+weights: install-dev ## train the models in convvae/weights on MNIST, with their cards
+	for z in 2d 16; do \
+		$(BIN)/convvae_train --data mnist --binarize --latent_dim $${z%d} --epochs 20 --ema 0.999 --out runs/mnist_$$z --resume && \
+		$(BIN)/convvae_evaluate --run runs/mnist_$$z && $(BIN)/python tools/weights.py runs/mnist_$$z || exit 1; \
+	done
 
 # Figures, not a test: they depend on the machine and on what else it does
 bench: install ## how fast fit trains and a folder of JPEGs is read; with fewer of them: make bench N=2000

@@ -133,6 +133,7 @@ def train(
     data:str='digits',            # a folder of images, an .npz file, or digits, sprites, sprites_bw, mnist, fashion_mnist, kmnist, emnist, omniglot, svhn, cifar10, celeba
     out:str=None,                 # folder for the run (default: runs/<data>-<time>)
     epochs:int=None,              # passes over the training images (default: 20, or as many as it takes for 1,200 steps)
+    max_seconds:float=None,       # end after so many seconds of training, however many epochs that is; the schedule fits itself to it
     batch_size:int=128,           # images per step
     lr:float=2e-3,                # Adam's step size at its highest
     latent_dim:int=64,            # number of latents
@@ -165,7 +166,7 @@ def train(
     overwrite:bool=False,         # replace the run in --out
 ):
     "Train a convolutional VAE; leaves model, history and pictures in the run's folder"
-    check_plan(epochs, batch_size, lr)
+    check_plan(epochs, batch_size, lr, max_seconds)
     if num_samples < 1: raise ValueError(f'num_samples must be at least 1, got {num_samples}')
     accelerator = pick_device(device, precision, log_with)
     main,say = accelerator.is_main_process,accelerator.print
@@ -191,7 +192,7 @@ def train(
         point_latest(out)
     history = fit(model, images, epochs, batch_size, lr, out, resume, overwrite, binarize=binarize, seed=seed, device=device, **goal,
                   settings=settings, flip=flip, crop=crop, ema=ema, patience=patience, pieces=pieces, precision=precision,
-                  compile=compile, log_with=log_with)
+                  compile=compile, log_with=log_with, max_seconds=max_seconds)
     if not main: return
     write_pictures(model, images, out, num_samples, binarize, seed)
     score = history[-1].get('test_elbo', history[-1]['train_elbo'])

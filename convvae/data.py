@@ -32,6 +32,7 @@ import torch
 from filelock import FileLock
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision.transforms import CenterCrop, Compose, Resize
 from torchvision.transforms.functional import to_pil_image
@@ -260,7 +261,7 @@ def to_pixels(
 )->bytes:           # C*H*W of them
     "An image at its final size: the shorter side fitted, the centre cut out"
     im.draft(None, (2*max(size),)*2)  # a large JPEG is decoded at a half, quarter or eighth of its size, but not below twice ours
-    a = np.asarray(ImageOps.fit(flatten_image(im, mode), size[::-1], Image.Resampling.BICUBIC, trim))
+    a = np.asarray(ImageOps.fit(flatten_image(im, mode), size[::-1], Image.Resampling.BILINEAR, trim))
     return (a if mode == 'L' else a.transpose(2, 0, 1)).tobytes()
 
 # %% ../nbs/00_data.ipynb #4de1196e
@@ -297,7 +298,8 @@ def class_labels(
 def formats()->tuple: # names of formats, as Pillow calls them, in the order in which it tries them
     "What may be opened: all that Pillow decodes by itself"
     Image.preinit(); Image.init()
-    return tuple(f for f in Image.ID if f not in ('EPS', 'WMF', 'BUFR', 'GRIB', 'HDF5', 'MPEG'))  # another program's work, or only recognised
+    own = [f for f in Image.ID if f not in ('EPS', 'WMF', 'BUFR', 'GRIB', 'HDF5', 'MPEG')]  # another program's work, or only recognised
+    return tuple(sorted(own, key=lambda f: f not in ('JPEG', 'PNG')))  # the usual ones first: each try takes a microsecond
 
 def image_files(
     folder:Path, # holds images, at any depth
@@ -333,19 +335,23 @@ def read_all(
     sources:list,    # of the images
     open_image,      # source -> PIL image
     desc:str='',     # what the progress bar says
-)->Iterator:         # what `read` gave for each, in order; for a broken one, the exception
-    "`read` applied to every image, by several threads"
+)->Iterator:         # what `read` gave for each, in order; for a broken one, an exception
+    "`read` applied to every image: by a process per core where there are many, else by threads"
     def attempt(source):
         try:
             with open_image(source) as im: return read(im)
-        except Exception as e: return e  # Pillow raises many kinds for a broken file
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool, progress(total=len(sources), desc=desc) as bar:
+        except Exception as e: return ValueError(one_line(e))  # Pillow raises many kinds, some of which cannot be sent
+    n = len(os.sched_getaffinity(0)) if len(sources) >= 1000 and sys.platform == 'linux' else 0  # only there do they start at once
+    pool = ThreadPoolExecutor()
+    work = DataLoader([sources[i:i+32] for i in range(0, len(sources), 32)], batch_size=None, num_workers=n,
+                      collate_fn=lambda part: list((map if n else pool.map)(attempt, part)),
+                      multiprocessing_context='fork' if n else None, generator=torch.Generator())  # the global one is left alone
+    with warnings.catch_warnings(), pool, progress(total=len(sources), desc=desc) as bar:
         warnings.simplefilter('ignore')  # what Pillow finds odd but can read
         warnings.simplefilter('error', Image.DecompressionBombWarning)
-        for i in range(0, len(sources), 512):  # so many results at most wait in memory
-            for got in pool.map(lambda j: [attempt(s) for s in sources[j:j+16]], range(i, min(i + 512, len(sources)), 16)):
-                bar.update(len(got))
-                yield from got
+        for got in work:
+            bar.update(len(got))
+            yield from got
 
 def mapped(
     path:Path,   # of a file that holds nothing but the bytes
@@ -601,7 +607,13 @@ class Batches:
 
     def __len__(self): return -(-len(self.images)//self.batch_size)
 
-    def mine(self, t:Tensor)->Tensor: return t.tensor_split(self.shard[1])[self.shard[0]] # of what belongs to a whole batch
+    def size(self, step:int)->int: # of all shards together
+        "Images in a batch of the epoch"
+        return min(self.batch_size, len(self.images) - step*self.batch_size)
+
+    def mine(self, t:Tensor, dim:int=0)->Tensor:
+        "This shard's part of what has a place for each image of a whole batch"
+        return t.tensor_split(self.shard[1], dim)[self.shard[0]]
 
     def rows(self,
         i:Tensor, # int64 (b,)

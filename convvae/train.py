@@ -9,10 +9,12 @@ __all__ = ['run_files', 'noise', 'pieces_of', 'run_epoch', 'replacing', 'holds_r
 # %% ../nbs/03_train.ipynb #2c162391
 import csv
 import json
+import math
 import os
 import platform
 import shutil
 import signal
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel
@@ -41,10 +44,8 @@ def noise(
     k:int=None,     # latents per image
 )->Tensor:          # (B,Z) or (k,B,Z), for this process's part of the batch
     "Standard normal noise that follows from seed, epoch and step: drawn for the whole batch, of which each process takes its part"
-    n = min(batches.batch_size, len(batches.images) - step*batches.batch_size)  # images in the whole batch
-    eps = torch.randn(*(() if k is None else (k,)), n, latent_dim, generator=generator('noise', batches.seed, epoch, step))
-    part,parts = batches.shard
-    return eps.tensor_split(parts, dim=-2)[part]
+    eps = torch.randn(*(() if k is None else (k,)), batches.size(step), latent_dim, generator=generator('noise', batches.seed, epoch, step))
+    return batches.mine(eps, -2)
 
 def pieces_of(
     batches,         # `Batches` of images, or of pairs: images and labels
@@ -56,14 +57,13 @@ def pieces_of(
     epoch,parts = batches.epoch,batches.shard[1]
     for step,batch in enumerate(batches, batches.step):
         x,*y = batch if isinstance(batch, tuple) else (batch,)
-        n = min(batches.batch_size, len(batches.images) - step*batches.batch_size)
         eps,counts = noise(batches, epoch, step, latent_dim, k).to(x.device),len(x) > 0
         if not counts: x,y,eps = x.new_zeros(1, *x.shape[1:]),[v.new_zeros(1) for v in y],eps.new_zeros(*eps.shape[:-2], 1, latent_dim)
         size = -(-len(x)//pieces)
         for i in range(0, len(x), size):
             here = slice(i, i + size)
             m = len(x[here]) if counts else 0
-            yield x[here],dict(k=k, eps=eps[..., here, :], **({'y': y[0][here]} if y else {})),m,m*parts/n,i + size >= len(x)
+            yield x[here],dict(k=k, eps=eps[..., here, :], **({'y': y[0][here]} if y else {})),m,m*parts/batches.size(step),i + size >= len(x)
 
 def run_epoch(
     model:nn.Module,     # x -> `VAEOut`
@@ -73,7 +73,7 @@ def run_epoch(
     k:int=None,          # latents drawn for each image, as a leading axis; one without the axis if not given
     pieces:int=1,        # cut each batch into so many: less memory, the same gradient
     total=(0, 0, 0, 0),  # sums so far, where an epoch is taken up in the middle
-    after=None,          # called with the sums so far after each step
+    after=None,          # called with the sums so far after each step; what it returns ends the pass, if it is true
     add=None,            # adds up the sums of all processes
 )->dict:                 # loss, elbo, rate, distortion: nats per image, averaged over images (and their latents)
     "One pass over `batches`"
@@ -88,7 +88,7 @@ def run_epoch(
             with torch.no_grad():
                 sums = torch.stack([loss, distortion(out, x).mean(), rate(out).mean(), torch.ones_like(loss)])
                 total = total + count*sums
-            if last and after: after(total)
+            if last and after and after(total): break
     loss,D,R,n = (add(total) if add else total).tolist()
     return dict(loss=loss/n, elbo=-(D + R)/n, rate=R/n, distortion=D/n)
 
@@ -219,11 +219,12 @@ def pick_device(
     return accelerator
 
 # %% ../nbs/03_train.ipynb #e87d5dfc
-def check_plan(epochs:int|None, batch_size:int, lr:float):
+def check_plan(epochs:int|None, batch_size:int, lr:float, max_seconds:float|None=None):
     "Refuse what cannot be trained"
     for name,v in dict(epochs=epochs, batch_size=batch_size).items():
         if v is not None and v < 1: raise ValueError(f'{name} must be at least 1, got {v}')
-    if not 0 < lr < float('inf'): raise ValueError(f'lr must be above 0, got {lr}')
+    if max_seconds is not None and not 0 < max_seconds < math.inf: raise ValueError(f'max_seconds must be above 0, got {max_seconds}')
+    if not 0 < lr < math.inf: raise ValueError(f'lr must be above 0, got {lr}')
 
 def labels_for(
     model,         # a `ConvVAE`
@@ -276,11 +277,15 @@ class Stepper:
         epochs:int, per_epoch:int,# passes over the data, and steps in each
         clip:float,               # the longest gradient
         ema:float,                # the decay of the moving average; 0 for none
+        max_seconds:float=None,   # a training of so long, if it is not over before
     ):
         self.model,self.accelerator,self.per_epoch,self.steps,self.clip = model,accelerator,per_epoch,epochs*per_epoch,clip
+        self.max_seconds,self.mark = max_seconds,None                    # mark: when the step before ended
         # an eps above the default: rounding, which differs with the number of processes, must not decide about the sign of a step
         self.optimizer = torch.optim.Adam(model.parameters(), lr=lr, eps=1e-6)
-        self.schedule = OneCycleLR(self.optimizer, lr, total_steps=max(20, self.steps), pct_start=0.1)  # fewer cannot rise and fall
+        total = 10_000 if max_seconds else max(20, self.steps)           # fewer than 20 cannot rise and fall
+        self.schedule = OneCycleLR(self.optimizer, lr, total_steps=total, pct_start=0.1)
+        self.schedule.taken,self.schedule.seconds = 0,0.                 # steps, and their time: kept there, where they are saved
         self.average = moving_average(model, ema) if ema else None
         self.kept = self.average.module if ema else model                # the model that is measured and kept
 
@@ -292,7 +297,16 @@ class Stepper:
     @property
     def share(self)->float: # 0 to 1
         "How much of the training is done"
-        return self.schedule.last_epoch/self.steps
+        return max(self.schedule.taken/self.steps, self.schedule.seconds/(self.max_seconds or math.inf))
+
+    def watch(self, pause:bool=False):
+        "Count the time since the step before, unless there was a pause. The first step, which may compile the model, is free"
+        if not self.max_seconds: return
+        now = time.perf_counter()
+        if self.mark and not pause: self.schedule.seconds += now - self.mark
+        self.mark = now if self.mark or not pause else None
+        if self.accelerator.num_processes > 1:                           # one clock for all
+            self.schedule.seconds = broadcast(torch.tensor(self.schedule.seconds, dtype=torch.float64, device=self.accelerator.device)).item()
 
     def __call__(self,
         loss:Tensor, # () the objective of a piece, weighed
@@ -303,11 +317,15 @@ class Stepper:
         if not last: return
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.clip)
         if not torch.isfinite(loss + norm):  # one wait on a GPU, not two
-            raise FloatingPointError(f'loss or gradient is not finite in epoch {self.schedule.last_epoch//self.per_epoch + 1}, so no step '
+            raise FloatingPointError(f'loss or gradient is not finite in epoch {self.schedule.taken//self.per_epoch + 1}, so no step '
                                      'was taken: try a smaller lr, or look at the images')
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if self.schedule.last_epoch < self.schedule.total_steps - 1: self.schedule.step()
+        s = self.schedule
+        s.taken += 1
+        self.watch()
+        s.last_epoch = min(round(self.share*s.total_steps), s.total_steps - 1) - 1
+        s.step()
         if self.average: self.average.update_parameters(self.model)
 
 # %% ../nbs/03_train.ipynb #3a20fa3f
@@ -338,11 +356,12 @@ def fit(
     compile:bool=False,  # torch.compile the model first?
     log_with=None,       # tensorboard, wandb or another of accelerate's trackers
     save_minutes:float=5.,# save also within an epoch, if it takes longer than this
+    max_seconds:float=None,# end after so many seconds of training, to which the learning rate is fitted; start-up and measuring are not counted
     report=None,         # called with the history after each epoch: `live_plot()`, for instance
 )->list:                 # for each epoch a dict: nats per image on training and test images, learning rate, time
     "Train `model` on `images` with Adam and a one-cycle learning rate"
-    check_plan(epochs, batch_size, lr)
-    if epochs is None: epochs = max(20, -(-1200*batch_size//len(images.train)))
+    check_plan(epochs, batch_size, lr, max_seconds)
+    if not (epochs or max_seconds): epochs = max(20, -(-1200*batch_size//len(images.train)))
     accelerator = pick_device(device, precision, log_with, out)
     main,processes = accelerator.is_main_process,accelerator.num_processes
     common = dict(device=accelerator.device, binarize=binarize, seed=seed, shard=(accelerator.process_index, processes))
@@ -350,9 +369,9 @@ def fit(
     batches = Batches(images.train, batch_size, labels=y, flip=flip, crop=crop, **common)
     few,few_y = images.test[:monitor],None if test_y is None else test_y[:monitor]
     tests = Batches(few, batch_size, shuffle=False, labels=few_y, **common) if len(few) else None
-    step = Stepper(model.to(accelerator.device), accelerator, lr, epochs, len(batches), clip, ema)
+    step = Stepper(model.to(accelerator.device), accelerator, lr, epochs or sys.maxsize, len(batches), clip, ema, max_seconds)
     plan = dict(settings or {}, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, binarize=binarize, flip=flip, crop=crop,
-                ema=ema, k=k, patience=patience, train_images=len(images.train))
+                ema=ema, k=k, patience=patience, max_seconds=max_seconds, train_images=len(images.train))
     run = Run(out, plan, step.parts)
     resumed = run.look(resume, overwrite)
     accelerator.wait_for_everyone()                                  # all have looked before one writes
@@ -370,32 +389,33 @@ def fit(
 
     def weighed(out, x): return objective(out, x, **({} if beta is None else dict(beta=beta(step.share) if callable(beta) else beta)))
 
-    def after(total): # each step: is it time to save, or to stop?
+    def after(total): # each step: is it time to save, or to stop? Returns whether the training is over
         nonlocal saved
         run.step += 1
         bar.update()
+        if over := step.share >= 1: return over
         if out and main and run.step < len(batches) and (pressed or time.time() > saved + 60*save_minutes):
             run.total,saved = total.tolist(),time.time()
             run.save()
         if pressed: raise KeyboardInterrupt(f'stopped in epoch {len(run.history) + 1}' + (f': resume=True goes on with {out}' if out else ''))
 
     done = len(run.history)*len(batches) + run.step
-    with gentle_stop() as pressed, progress(total=step.steps, initial=done, unit='step', disable=not main) as bar:
-        for epoch in range(len(run.history), epochs):
-            if patience and run.best and epoch - run.best['epoch'] >= patience: break
-            start = time.time()
+    with gentle_stop() as pressed, progress(total=step.steps if epochs else None, initial=done, unit='step', disable=not main) as bar:
+        while step.share < 1 and not (patience and run.best and len(run.history) - run.best['epoch'] >= patience):
+            start,begun = time.time(),run.step
+            step.watch(pause=True)
             row = {f'train_{name}': v for name,v in run_epoch(prepared, batches, step, weighed, k, pieces, run.total, after, add).items()}
-            seconds = time.time() - start
+            seconds,seen = time.time() - start,min(run.step*batch_size, len(images.train)) - begun*batch_size
             if tests:
                 tests.epoch = 0                                      # the same binarisation and noise each time
                 row |= {f'test_{name}': v for name,v in run_epoch(step.kept, tests, add=add).items() if name != 'loss'}
-            better = run.note(row | dict(lr=step.schedule.get_last_lr()[0], seconds=seconds, images_per_second=len(images.train)/seconds),
+            better = run.note(row | dict(lr=step.schedule.get_last_lr()[0], seconds=seconds, images_per_second=seen/seconds),
                               step.kept if patience else None)
             bar.set_postfix({name: f'{v:.1f}' for name,v in row.items() if name.endswith('elbo')})
             if out and main:
                 run.save(step.kept if better else None)
                 with replacing(run.out/'samples.png') as tmp: grid(step.kept.eval().sample(64, seed=seed, y=labels_of(model, 64))).save(tmp, format='PNG')
-            if log_with: accelerator.log(row, step=epoch + 1)
+            if log_with: accelerator.log(row, step=len(run.history))
             if report and main: report(run.history)
             saved = time.time()
     model.load_state_dict(run.best['weights'] if run.best else step.kept.state_dict())

@@ -67,6 +67,7 @@ def test_killed_again_and_again(tmp_path):
             now = whole(tmp_path/'broken'/'history.csv')
             assert now[:len(rows)] == rows # rows that were there stay
             rows = now
+        if len(rows) > 40*kills/30: span *= 0.7 # the machine has become faster: too few kills would fit in
     train(tmp_path/'broken', images, 40)
     print(f'{kills} kills, {in_writing} while something was written')
     assert kills >= 20 and in_writing >= 5

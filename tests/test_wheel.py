@@ -49,5 +49,7 @@ def test_wheel(clone, tmp_path):
     assert modules
     where = run(python, '-c', f'import convvae, {", ".join(modules)}; print(convvae.__file__)', cwd=away)
     assert Path(where.strip()).is_relative_to(env), where
+    run(python, '-c', 'from convvae.model import ConvVAE, pretrained\n'
+        'for name in ("mnist_2d", "mnist_16"): ConvVAE.from_pretrained(pretrained(name)).sample(2)', cwd=away)
     for command in ('convvae_train', 'convvae_evaluate', 'convvae_sample'):
         assert 'usage' in run(env/'bin'/command, '--help', cwd=away)
