@@ -157,7 +157,7 @@ class Explorer(widgets.HBox):
     ):
         home(model)
         self.model = model
-        self.picture = widgets.Image(format='png', tooltip='The decoded image', layout=dict(max_width='100%', object_fit='contain'))
+        self.picture = widgets.Image(format='png', layout=dict(max_width='100%', object_fit='contain'))
         self.label = widgets.Dropdown(options=range(model.n_classes or 1), description='Label',
                                       value=0 if y is None else int(y), layout=dict(width='160px'))
         self.label.observe(lambda _: self.relabel(), 'value')
@@ -232,7 +232,8 @@ class LatentExplorer(Explorer):
         self.z,self.held = z.clone(),True
         for i,s in zip(self.latents, self.sliders, strict=True):
             reach = max(self.span, math.ceil(z[i].abs().item()))
-            s.min,s.max,s.value = -reach,reach,z[i].item()
+            s.min,s.max,s.value = -reach,reach,round(s.step*round((z[i].item() + reach)/s.step) - reach, 6)
+            self.z[i] = s.value    # a slider stands on its steps: the browser would move it there
         self.held = False
         self.draw()
 
@@ -468,7 +469,7 @@ class Morph(Explorer):
         self.x,self.mu,self.steps,self.path = x,embedded(model, x, y),steps,list(range(min(4, len(x))))
         self.buttons = [widgets.Button(layout=dict(width='64px', margin='0')) for _ in x]
         for i,b in enumerate(self.buttons): b.on_click(lambda _, i=i: self.choose(i))
-        thumbs = [widgets.VBox([widgets.Image(value=png(im, 64), format='png', tooltip=f'image {i}', layout=dict(width='64px')), b])
+        thumbs = [widgets.VBox([widgets.Image(value=png(im, 64), format='png', layout=dict(width='64px')), b])
                   for i,(im,b) in enumerate(zip(x, self.buttons, strict=True))]
         self.circle = widgets.Dropdown(options=[('great circle', slerp), ('straight line', lerp)], description='Path')
         self.place = widgets.IntSlider(description='Frame', layout=dict(width='380px', max_width='100%'))
@@ -566,7 +567,7 @@ class ElboMicroscope(Explorer):
             self.typical = Normal(q.mean.mean(0), (q.variance.mean(0) + q.mean.var(0, correction=0)).sqrt())
         self.which = widgets.IntSlider(0, 0, len(self.x) - 1, description='Image', layout=dict(width='380px', max_width='100%'))
         self.width = widgets.FloatSlider(1., min=0.05, max=3., step=0.05, description='Width of q', layout=dict(width='380px', max_width='100%'))
-        self.image,self.glow = (widgets.Image(format='png', tooltip=t, layout=dict(max_width='100%')) for t in ('The image', 'Distortion of each pixel'))
+        self.image,self.glow = (widgets.Image(format='png', layout=dict(max_width='100%')) for _ in range(2))
         self.text,self.curve = widgets.HTML(),widgets.HTML()
         self.which.observe(lambda _: self.choose(), 'value')
         self.width.observe(lambda _: self.draw(), 'value')

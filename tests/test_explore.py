@@ -158,7 +158,7 @@ def test_page_fits(browser, tmp_path, width):
     context.close()
 
 @contextmanager
-def jupyter(folder, **env):
+def jupyter(folder):
     "A JupyterLab on a free port; the address of its root, and the token"
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
@@ -166,10 +166,12 @@ def jupyter(folder, **env):
     token, log = os.urandom(16).hex(), folder/'server.log'
     own = {f'JUPYTER_{k}_DIR': str(folder/k.lower()) for k in ('CONFIG', 'DATA', 'RUNTIME')}
     command = [sys.executable, '-m', 'jupyterlab', '--no-browser', f'--port={port}', '--ServerApp.port_retries=0', '--allow-root',
-               f'--IdentityProvider.token={token}', f'--ServerApp.root_dir={folder}', '--LabApp.news_url=None',
-               '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate']
-    server = subprocess.Popen(command, cwd=folder, env={**os.environ, 'PYTHONPATH': str(ROOT), **own, **env},
-                              stdout=log.open('w'), stderr=subprocess.STDOUT, start_new_session=True)
+               f'--IdentityProvider.token={token}', f'--ServerApp.root_dir={folder}']
+    quiet = folder/'config'/'labconfig'/'page_config.json'     # no question about news, no look for updates
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text(json.dumps({'disabledExtensions': {'@jupyterlab/apputils-extension:announcements': True}}))
+    with log.open('w') as f:
+        server = subprocess.Popen(command, cwd=folder, env={**os.environ, 'PYTHONPATH': str(ROOT), **own}, stdout=f, stderr=f, start_new_session=True)
     try:
         for _ in range(600):
             assert server.poll() is None, log.read_text()
@@ -189,7 +191,9 @@ def lab(tmp_path_factory):
     "A JupyterLab on two notebooks: the chapter, and one with decoders that are slower than a hand"
     folder = tmp_path_factory.mktemp('lab')
     shutil.copy(ROOT/'nbs'/'06_explore.ipynb', folder/'chapter.ipynb')
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in slow_cells]), folder/'slow.ipynb')
+    slow = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in slow_cells])
+    slow.metadata.kernelspec = dict(name='python3', display_name='Python 3', language='python')
+    nbformat.write(slow, folder/'slow.ipynb')
     with jupyter(folder) as (url, token): yield folder, url, token
 
 slow_cells = ["""
@@ -197,7 +201,9 @@ import time
 import ipywidgets as widgets
 from convvae.explore import LatentExplorer, LatentMap
 from convvae.model import ConvVAE
-def slow(kind):
+model = ConvVAE((1, 28, 28), 4)
+def show(kind):
+    count = widgets.Label('none')
     class Slow(kind):
         frames = 0
         def draw(self):
@@ -205,20 +211,18 @@ def slow(kind):
             super().draw()
             self.frames += 1
             count.value = f'{self.frames} frames, at {self.pad.at[0] if kind is LatentMap else self.sliders[0].value:.3f}'
-    return Slow
-model = ConvVAE((1, 28, 28), 4)
-""", *(f"count = widgets.Label('none'); display(slow({kind})(model), count)" for kind in ('LatentExplorer', 'LatentMap'))]
+    display(Slow(model), count)
+""", 'show(LatentExplorer)', 'show(LatentMap)']
 
 @contextmanager
-def running(browser, lab, name, seconds=300, **kwargs):
+def running(browser, lab, name, **kwargs):
     "A notebook opened in JupyterLab, all its cells run"
     folder, url, token = lab
     page = browser.new_page(**dict(viewport=dict(width=1300, height=1000)) | kwargs)
     page.goto(f'{url}/lab/tree/{name}?token={token}&reset', timeout=120_000)
-    status = lambda is_: page.wait_for_function(
-        f"(document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status == 'idle') == {is_}", timeout=1000*seconds)
     page.locator('.jp-Notebook .jp-Cell').first.wait_for(timeout=120_000)
-    status('true')
+    page.locator('.jp-Toolbar-kernelName', has_text='Python 3').wait_for(timeout=120_000)
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status=idle]').wait_for(timeout=120_000)
     page.get_by_role('menuitem', name='Run', exact=True).click()
     page.get_by_role('menuitem', name='Run All Cells', exact=True).click()
     yield page

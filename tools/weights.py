@@ -44,10 +44,10 @@ images = model.sample(16)  # (16, 1, 28, 28), pixels in [0, 1]
 
 | quantity | |
 |---|---|
-| ELBO, one sample | {elbo:.2f} (standard error {elbo_stderr:.2f}) |
+| ELBO, one sample | {elbo:.2f} (standard error {stderr:.2f}) |
 | rate | {rate:.2f} |
 | distortion | {distortion:.2f} |
-| importance-weighted bound, k = {k} | {iwae:.2f} |
+| importance-weighted bound, k = {k} | {iwae_bound:.2f} |
 
 The weights of the last epoch were taken; nothing was chosen by looking at the test images.
 
@@ -73,7 +73,7 @@ def main(run):
     save_file(dict(mu=mu.half(), y=images.test_labels[:2000].to(torch.uint8)), folder/'latents.safetensors')
     shutil.copy(run/'metrics.json', folder)
     defaults = {k: p.default for k, p in signature(train).parameters.items()}
-    (folder/'README.md').write_text(card.format(name=run.name, latent_dim=model.latent_dim, command=command(about, defaults),
+    (folder/'README.md').write_text(card.format(name=run.name, command=command(about, defaults),
         parameters=sum(p.numel() for p in model.parameters()), channels=about['channels'],
         torch=about['machine']['torch'], **metrics), encoding='utf-8')
     print((folder/'README.md').read_text())
