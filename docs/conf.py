@@ -23,6 +23,9 @@ from torch.nn import Module
 root = Path(__file__).resolve().parent.parent
 nbs = root/'nbs'
 sys.path.insert(0, str(root)) # this tree's package, whatever is installed
+from convvae.explore import to_html # noqa: E402
+from convvae.model import ConvVAE # noqa: E402
+
 ini = ConfigParser(delimiters=['='])
 ini.read(root/'settings.ini', encoding='utf-8')
 cfg = ini['DEFAULT']
@@ -66,15 +69,6 @@ def defined(text): # the names that Python text gives to functions, classes and 
         if isinstance(o, (ast.FunctionDef, ast.ClassDef)): found.append(o.name)
         found += [n.id for t in getattr(o, 'targets', []) for n in ast.walk(t) if isinstance(n, ast.Name)]
     return found
-
-try: # TEMPORARY until the weights are here
-    from convvae.explore import to_html
-    from convvae.model import ConvVAE, pretrained
-except ImportError:
-    import shutil
-    class ConvVAE: from_pretrained = staticmethod(str)
-    pretrained, load_file = lambda n: Path('/tmp/founder/e_scratch')/n, lambda f: defaultdict(lambda: __import__('torch').zeros(1))
-    def to_html(m, f, *a): shutil.copy(m + '.html', f)
 
 chapters = sorted(nbs.glob('[0-9]*.ipynb'))
 tutorials = sorted(nbs.glob('tutorials/*.ipynb'))
@@ -217,10 +211,10 @@ def on_signature(app, what, name, o, options, signature, returned):
 
 def explorers(app, failed):
     "The trained models that come with the package, to be played with in the page"
-    for name in [] if failed else ['2d', '16']:
-        folder, file = pretrained(f'mnist_{name}'), Path(app.outdir)/'_static'/f'explorer_{name}.html'
+    for folder in () if failed else (root/lib/'weights').iterdir():
         points = load_file(folder/'latents.safetensors')
-        to_html(ConvVAE.from_pretrained(folder), file, points['mu'].float(), points['y'])
+        to_html(ConvVAE.from_pretrained(folder), Path(app.outdir)/'_static'/f'explorer_{folder.name.removeprefix("mnist_")}.html',
+                points['mu'].float(), points['y'])
 
 def setup(app):
     app.connect('source-read', on_source_read)
