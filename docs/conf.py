@@ -44,6 +44,7 @@ autodoc_inherit_docstrings = False
 add_module_names, toc_object_entries_show_parents = False, 'hide'
 smartquotes = False # they would turn those of default values
 html_theme, html_title, html_static_path = 'sphinx_book_theme', project, ['static']
+copybutton_selector = 'div:not(.output) > div.highlight > pre' # code, not what it prints
 html_css_files, html_js_files = ['site.css'], ['site.js']
 html_use_index = html_copy_source = False # the reference is the index; each chapter has its notebook to download
 html_favicon = 'static/icon.svg'

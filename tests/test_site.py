@@ -82,7 +82,10 @@ def test_page(site, url, browser, name):
             assert not page.locator('mjx-merror').count()
         assert not re.findall(r'.{0,20}(?:\$[^$\n]+\$|\\[(\[a-z]|\]\(|\*\*|:::|\{[a-z]+\}`).{0,20}', page.evaluate(prose)), 'markup or maths in the open'
         for text in page.locator('div.cell pre').all_text_contents(): assert not re.search(r'^\s*#\s*\|', text, re.M)
-        if name in chapters: assert page.locator('div.cell_input pre span.k, div.cell_input pre span.kn').count(), 'code without colours'
+        if name in chapters:
+            assert page.locator('div.cell_input pre span.k, div.cell_input pre span.kn').count(), 'code without colours'
+            assert page.locator('div.cell_input button.copybtn').count() == page.locator('div.cell_input pre').count()
+            assert page.locator('nav.page-toc a').count() == page.locator('article :is(h2, h3)').count()
 
         assert page.evaluate(brightness % ('body', 'backgroundColor')) > 600
         page.emulate_media(color_scheme='dark')
