@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['same_numbers', 'page_ops', 'most_args', 'page_html', 'picture', 'encoded', 'png', 'looking', 'home', 'subjects',
-           'embedded', 'middle', 'between', 'saved', 'bare', 'Explorer', 'LatentExplorer', 'Plane', 'plane_of',
-           'script', 'colours', 'tiles', 'view_of', 'map_figure', 'Pad', 'mapped', 'LatentMap', 'beside', 'Morph',
-           'heat', 'Weighed', 'ElboMicroscope', 'MeanImage', 'page_step', 'program', 'sheets', 'to_html']
+           'embedded', 'middle', 'between', 'saved', 'bare', 'Explorer', 'Player', 'LatentExplorer', 'Plane',
+           'plane_of', 'script', 'colours', 'tiles', 'view_of', 'map_figure', 'Pad', 'mapped', 'LatentMap', 'beside',
+           'Morph', 'heat', 'Weighed', 'ElboMicroscope', 'MeanImage', 'page_step', 'program', 'sheets', 'to_html']
 
 # %% ../nbs/06_explore.ipynb #834b38a4
 import copy
@@ -180,6 +180,27 @@ class Explorer(widgets.HBox):
         "The widget, and its still picture"
         return dict(super()._repr_mimebundle_(**kwargs), **{'image/png': b64encode(self.still()).decode()})
 
+# %% ../nbs/06_explore.ipynb #53e0c02b
+class Player(anywidget.AnyWidget):
+    "A button that counts from 0 to `most` and begins again"
+    value,most,interval = (traitlets.Int(v).tag(sync=True) for v in (0, 119, 50)) # interval in milliseconds
+    _esm = '''
+    export default {render({model, el}) {
+      const button = document.createElement('button');
+      let timer = null;
+      const show = () => button.textContent = timer ? 'Pause' : 'Play';
+      const tick = () => {
+        model.set('value', (model.get('value') + 1) % (model.get('most') + 1));
+        model.save_changes();
+        timer = setTimeout(tick, model.get('interval'));
+      };
+      button.className = 'jupyter-button widget-button';
+      button.onclick = () => { if (timer) { clearTimeout(timer); timer = null; } else tick(); show(); };
+      show();
+      el.append(button);
+      return () => clearTimeout(timer);
+    }}'''
+
 # %% ../nbs/06_explore.ipynb #4991b7d9
 class LatentExplorer(Explorer):
     "Sliders for the most active latents of a model, and the image that they make"
@@ -209,7 +230,7 @@ class LatentExplorer(Explorer):
         randomise.on_click(lambda _: self.put(self.drawn()))
         reset.on_click(lambda _: self.put(self.begin))
         self.moving = widgets.Dropdown(options=[(s.description, s) for s in self.sliders], description='Swing', layout=dict(width='220px'))
-        self.play = widgets.Play(max=119, interval=50, repeat=True, tooltip='Swing one latent to and fro')
+        self.play = Player()
         self.play.observe(self.swing, 'value')
         self.restart()
         self.children = [widgets.VBox([self.picture, self.start, *self.controls()]),
@@ -408,7 +429,7 @@ class LatentMap(Explorer):
         for w in (self.cut, self.across, self.up):
             w.layout.width = '220px'
             w.observe(self.turn, 'value')
-        self.pad = Pad(layout=dict(width='410px', max_width='100%'))
+        self.pad = Pad(layout=dict(width='410px', max_width='100%'), at=self.plane.spots(self.mu[0]).tolist())
         self.pad.observe(lambda _: self.draw(), 'at')
         self.relabel()
         self.children = [self.pad, widgets.VBox([self.picture, *self.controls(self.cut, self.across, self.up)])]
@@ -473,7 +494,7 @@ class Morph(Explorer):
                   for i,(im,b) in enumerate(zip(x, self.buttons, strict=True))]
         self.circle = widgets.Dropdown(options=[('great circle', slerp), ('straight line', lerp)], description='Path')
         self.place = widgets.IntSlider(description='Frame', layout=dict(width='380px', max_width='100%'))
-        self.play = widgets.Play(repeat=True, interval=50, tooltip='Play the path')
+        self.play = Player()
         self.speed = widgets.IntSlider(20, 1, 40, description='Frames/s', layout=dict(width='380px', max_width='100%'))
         self.file = widgets.Text('morph.gif', description='File', layout=dict(width='260px', max_width='100%'))
         save = widgets.Button(description='Save GIF', icon='save')
@@ -486,7 +507,7 @@ class Morph(Explorer):
         self.relabel()
         wrap = dict(flex_flow='row wrap')
         self.children = [self.picture, widgets.VBox([widgets.HBox(thumbs, layout=wrap), self.place, self.speed,
-            widgets.HBox([self.circle, *self.controls(), self.play], layout=wrap),
+            widgets.HBox([self.circle, self.play], layout=wrap), *self.controls(),
             widgets.HBox([self.file, save], layout=wrap), self.note], layout=dict(max_width='640px'))]
 
     def choose(self, i:int):
@@ -502,7 +523,7 @@ class Morph(Explorer):
             b.tooltip,b.button_style = f'image {i}: press to {"take out" if i in self.path else "add"}','info' if i in self.path else ''
         stops = self.mu[[*self.path, self.path[0]]]
         with looking(self.model): self.frames = walk(self.model, stops, self.steps, self.circle.value, self.y)[:-1]
-        self.place.max = self.play.max = len(self.frames) - 1
+        self.place.max = self.play.most = len(self.frames) - 1
         self.draw()
 
     def draw(self):
@@ -553,7 +574,7 @@ class ElboMicroscope(Explorer):
         model,       # a `ConvVAE`
         x=None,      # (B,C,H,W) images; draws from the model if not given
         y=None,      # their labels, for a conditional model
-        k:int=16,    # latents that are averaged over; the same whatever the slider does
+        k:int=8,     # latents that are averaged over; the same whatever the slider does
     ):
         between('k, the latents to average over,', k, 1, 1000, int)
         self.x,self.labels = subjects(model, x, y, 24, 0.7)
