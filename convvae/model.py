@@ -8,7 +8,7 @@ __all__ = ['least_var', 'blocks', 'norms', 'likelihoods', 'priors', 'plain_down'
            'BernoulliLikelihood', 'ContinuousBernoulliLikelihood', 'GaussianLikelihood', 'OptimalNormal',
            'OptimalGaussianLikelihood', 'Shades', 'DiscretizedLogistic', 'DiscretizedLogisticLikelihood', 'NormalPrior',
            'mixture', 'MixturePrior', 'VampPrior', 'Coupling', 'Flow', 'FlowPrior', 'VAEOut', 'pick', 'positive',
-           'check_images', 'ConvVAE']
+           'check_images', 'ConvVAE', 'pretrained']
 
 # %% ../nbs/01_model.ipynb #7ef2ec58
 import json
@@ -16,6 +16,7 @@ import math
 import os
 import tempfile
 from functools import partial
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -630,3 +631,13 @@ class ConvVAE(nn.Module, PyTorchModelHubMixin,
             raise ValueError(f'{folder/"model.safetensors"} is damaged or belongs to another config.json '
                              f'({str(e).splitlines()[0]})') from e
         return model.to(device).eval()
+
+# %% ../nbs/01_model.ipynb #d71609e0
+def pretrained(
+    name:str, # of a model that comes with the package: mnist_2d, mnist_16
+)->Path:      # its folder, for `ConvVAE.from_pretrained`
+    "Where the package keeps a trained model"
+    folder = Path(str(files('convvae')))/'weights'
+    names = sorted(p.parent.name for p in folder.glob('*/config.json'))
+    if name not in names: raise ValueError(f'no trained model called {name!r}: choose one of {", ".join(names)}')
+    return folder/name
