@@ -136,7 +136,9 @@ def saved(fig:Figure)->bytes: # a PNG file
     "A figure as the bytes of a PNG"
     file = BytesIO()
     fig.savefig(file, format='png', dpi=80, facecolor='white')
-    return file.getvalue()
+    small = BytesIO()
+    Image.open(file).convert('RGB').quantize(160).save(small, format='PNG', optimize=True)
+    return small.getvalue()
 
 def bare(
     ax,      # axes of matplotlib
@@ -716,9 +718,11 @@ def page_step(
         raise ValueError(f'{name} with {a!r}')
     known = name in page_ops and len(args) <= most_args.get(name, 9) and (name in same_numbers or not node.kwargs)
     square = not name.startswith('conv') or all(len(set(a)) == 1 for a in args[3:])
-    whole = not (name == 'clamp' and None in args) and not (name == 'cat' and len(node.meta['val'].shape) != 2)
-    if not (known and square and whole): raise ValueError(f'{name}{args}')
-    return [name, plain(args), shape(node.meta['val'])]
+    value = node.meta['val']
+    plausible = dict(clamp=lambda: None not in args, cat=lambda: len(value.shape) == 2, to=lambda: value.is_floating_point(),
+                     max=lambda: isinstance(value, torch.Tensor) and not isinstance(args[-1], int), slice=lambda: all(a is None or a >= 0 for a in args[2:]))
+    if not (known and square and plausible.get(name, lambda: True)()): raise ValueError(f'{name}{args}')
+    return [name, plain(args), shape(value)]
 
 def program(
     model, # a `ConvVAE`
