@@ -184,7 +184,7 @@ def parameters(o):
                  for k, t in inspect.get_annotations(o).items()}
     else: found = docments(o.__init__ if inspect.isclass(o) else getattr(o, 'fget', o), full=True)
     def kind(anno=None, default=empty, **_):
-        known = anno not in (None, empty, DefaultValue) # the last is what docments makes of a default that Sphinx has wrapped
+        known = anno not in (None, empty, type(None), DefaultValue) # the last two: what docments makes of a default, the last wrapped by Sphinx
         return re.sub(r'\b\w+\.(?=\w)', '', inspect.formatannotation(anno))*known + f' = {default!r}'*(default is not empty)
     rows = [('*returns*' if k == 'return' else k, kind(**v), v['docment'] or '') for k, v in found.items() if k not in ('self', 'cls')]
     return [row for row in rows if any(row[1:])]
