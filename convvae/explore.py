@@ -782,7 +782,7 @@ def to_html(
     latents=None,               # (N,Z) posterior means, the points of the map; draws from the model if not given
     labels=None,                # (N,) whole numbers, which colour the points
     axes=None,                  # two latents for the map; if not given, the PCA plane of a model with more than two
-    n:int=8,                    # sliders, at the most
+    n:int=8,                    # sliders, at the most; they start at the first point
     span:float=3.,              # each goes from -span to span
     title:str='A latent space', # of the page
     limit:int=2_000_000,        # bytes
@@ -795,7 +795,7 @@ def to_html(
     images,found = subjects(model)
     with looking(model): order,rates = (v[:n].tolist() for v in active_latents(model, images, found))
     plane = None if Z == 1 else plane_of(mu, axes or ((0, 1) if Z == 2 else None))
-    start = embedded(model, *subjects(model, None, y, 1, 0.7))[0]
+    start = mu[0]
     with looking(model): draws = model.prior().sample((64,))
     texts = lambda v: b64encode(v).decode() if isinstance(v, bytes) else [*map(texts, v)] if isinstance(v, list) else v
     data = dict(size=model.image_size, span=span, start=start.tolist(), draws=[[round(v, 3) for v in d] for d in draws.tolist()],
