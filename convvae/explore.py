@@ -818,8 +818,8 @@ def to_html(
         with looking(model): return traverse(model, start, order, k, span, y)
 
     decoder = program(model)
-    for run,grid in [(decoder, 16)]*bool(decoder) + [(None, side) for side in (24, 16, 12, 8, 4)]:
-        if len(text := page(run, grid).encode()) <= limit: break
+    for run,side in [(decoder, 16)]*bool(decoder) + [(None, k) for k in (24, 16, 12, 8, 4)]:
+        if len(text := page(run, side).encode()) <= limit: break
     else: raise ValueError(f'even tiles of {model.image_size[1]} x {model.image_size[2]} pixels take more than {limit} bytes: raise the limit')
     with beside(path) as tmp: tmp.write_bytes(text)
     return Path(path)
