@@ -584,6 +584,8 @@ class ElboMicroscope(Explorer):
         with looking(model):
             p = model.decode(middle(model)[None], self.y)
             if x is None and isinstance(p.base_dist, Bernoulli): self.x = self.x.round()  # the coins' likelier sides
+        grey = isinstance(p.base_dist, Bernoulli) and bool(((self.x > 0) & (self.x < 1)).any())
+        self.what,self.total = ('cross-entropy', 'sum') if grey else ('distortion', 'sum = -ELBO')
         self.eps = torch.randn(k, 1, model.latent_dim, generator=torch.Generator().manual_seed(0)).to(self.x)
         with looking(model):
             q = model.encode(self.x[:500], None if self.labels is None else self.labels[:500])
@@ -596,7 +598,7 @@ class ElboMicroscope(Explorer):
         self.width.observe(lambda _: self.draw(), 'value')
         self.relabel()
         named = lambda name, w: widgets.VBox([widgets.Label(name), w])
-        pictures = widgets.HBox([named('image', self.image), named('reconstruction', self.picture), named('distortion of each pixel', self.glow)],
+        pictures = widgets.HBox([named('image', self.image), named('reconstruction', self.picture), named(f'{self.what} of each pixel', self.glow)],
                                 layout=dict(flex_flow='row wrap', grid_gap='4px 10px'))
         self.children = [widgets.VBox([pictures, self.which, self.width, *self.controls()]), self.curve, self.text]
 
@@ -662,7 +664,7 @@ class ElboMicroscope(Explorer):
         paths = ''.join(f'<polyline fill="none" stroke-width="2" stroke="{colour[name]}" points="{" ".join(map(at, self.ts, vs))}"/>' for name,vs in lines.items())
         x,y = at(self.width.value, self.now.D + self.now.R).split(',')
         key = ', '.join(f'<span style="color:{colour[name]}">{text}</span>' for name,text in
-                        (('distortion', f'distortion {self.now.D:.1f}'), ('rate', f'rate {self.now.R:.1f}'), ('sum', f'sum = -ELBO {self.now.D + self.now.R:.1f} nats')))
+                        (('distortion', f'{self.what} {self.now.D:.1f}'), ('rate', f'rate {self.now.R:.1f}'), ('sum', f'{self.total} {self.now.D + self.now.R:.1f} nats')))
         return (f'<div style="line-height:1.4;max-width:{W}px"><b>{key}</b><svg role="img" aria-label="Distortion, rate and their sum against the width of q" '
                 f'width="100%" viewBox="0 0 {W} {H}" font-size="11" fill="currentColor"><line x1="{x}" x2="{x}" y1="8" y2="{H - 26}" stroke="currentColor" stroke-dasharray="3"/>'
                 f'{paths}<circle cx="{x}" cy="{y}" r="5" fill="#e11d48"/>' +
@@ -676,7 +678,7 @@ class ElboMicroscope(Explorer):
         for k,(im,title) in enumerate(((self.x[self.which.value], 'image'), (w.mean, 'reconstruction'))):
             bare(fig.add_axes([0.01 + 0.3*k, 0.5, 0.28, 0.44]), picture(im[None]), title)
         ax = fig.add_axes([0.61, 0.5, 0.28, 0.44])
-        bare(ax, w.pixels.sum(0).cpu(), f'distortion of each pixel, sum {w.D:.1f} nats', cmap='inferno')
+        bare(ax, w.pixels.sum(0).cpu(), f'{self.what} of each pixel, sum {w.D:.1f} nats', cmap='inferno')
         fig.colorbar(ax.images[0], cax=fig.add_axes([0.9, 0.52, 0.015, 0.4]))
         left,right = fig.add_axes([0.07, 0.13, 0.37, 0.29]),fig.add_axes([0.56, 0.13, 0.37, 0.29])
         names,values = zip(*self.top(), strict=True)
@@ -684,7 +686,7 @@ class ElboMicroscope(Explorer):
         left.tick_params(axis='x', labelrotation=60, labelsize=8)
         left.set_title(f'rate of each latent, sum {w.R:.1f} nats', fontsize=10)
         D,R = zip(*self.valley, strict=True)
-        for vs,name in ((D, 'distortion'), (R, 'rate'), ([d + r for d,r in self.valley], 'sum: -ELBO')): right.plot(self.ts, vs, label=name)
+        for vs,name in ((D, self.what), (R, 'rate'), ([d + r for d,r in self.valley], self.total)): right.plot(self.ts, vs, label=name)
         right.axvline(self.width.value, color='gray', linestyle=':')
         right.set_title('nats against the width of q', fontsize=10)
         right.legend(frameon=False, fontsize=8)
@@ -782,7 +784,7 @@ def to_html(
     latents=None,               # (N,Z) posterior means, the points of the map; draws from the model if not given
     labels=None,                # (N,) whole numbers, which colour the points
     axes=None,                  # two latents for the map; if not given, the PCA plane of a model with more than two
-    n:int=8,                    # sliders, at the most
+    n:int=8,                    # sliders, at the most; they start at the first point
     span:float=3.,              # each goes from -span to span
     title:str='A latent space', # of the page
     limit:int=2_000_000,        # bytes
@@ -795,7 +797,7 @@ def to_html(
     images,found = subjects(model)
     with looking(model): order,rates = (v[:n].tolist() for v in active_latents(model, images, found))
     plane = None if Z == 1 else plane_of(mu, axes or ((0, 1) if Z == 2 else None))
-    start = embedded(model, *subjects(model, None, y, 1, 0.7))[0]
+    start = mu[0]
     with looking(model): draws = model.prior().sample((64,))
     texts = lambda v: b64encode(v).decode() if isinstance(v, bytes) else [*map(texts, v)] if isinstance(v, list) else v
     data = dict(size=model.image_size, span=span, start=start.tolist(), draws=[[round(v, 3) for v in d] for d in draws.tolist()],
@@ -818,8 +820,8 @@ def to_html(
         with looking(model): return traverse(model, start, order, k, span, y)
 
     decoder = program(model)
-    for run,grid in [(decoder, 16)]*bool(decoder) + [(None, side) for side in (24, 16, 12, 8, 4)]:
-        if len(text := page(run, grid).encode()) <= limit: break
+    for run,side in [(decoder, 16)]*bool(decoder) + [(None, k) for k in (24, 16, 12, 8, 4)]:
+        if len(text := page(run, side).encode()) <= limit: break
     else: raise ValueError(f'even tiles of {model.image_size[1]} x {model.image_size[2]} pixels take more than {limit} bytes: raise the limit')
     with beside(path) as tmp: tmp.write_bytes(text)
     return Path(path)

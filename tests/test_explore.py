@@ -18,6 +18,8 @@ import pytest
 import torch
 from conftest import ROOT
 from PIL import Image
+from torch import nn
+from torch.distributions import Bernoulli, Independent
 
 from convvae.explore import to_html
 from convvae.model import ConvVAE, blocks, likelihoods
@@ -79,6 +81,19 @@ def test_page_decodes(browser, tmp_path, kind):
             with torch.no_grad(): wanted = model.half().float().decode(z[None], y).mean.flatten()
             assert wanted.std() > 0.02
             torch.testing.assert_close(torch.tensor(got), wanted, atol=2e-3, rtol=0)
+
+class Striped(nn.Module):
+    "A likelihood of somebody's own: each row and channel has a gain, which broadcasts"
+    params = 1
+    def __init__(self):
+        super().__init__()
+        self.register_buffer('gain', torch.linspace(-1, 1, 60).view(3, 20, 1))
+    def forward(self, raw): return Independent(Bernoulli(logits=raw*self.gain, validate_args=False), 3)
+
+def test_page_broadcasts(browser, tmp_path):
+    model, z = lively(ConvVAE((3, 20, 30), 3, (8, 16), likelihood=Striped)), torch.ones(3)
+    with opened(browser, to_html(model, tmp_path/'a.html').as_uri()) as page: got = page.evaluate('v => [...convvae.decode(v)]', [z.tolist()])
+    with torch.no_grad(): torch.testing.assert_close(torch.tensor(got), model.decode(z[None]).mean.flatten(), atol=5e-3, rtol=0)
 
 def make_page(kind, folder):
     if kind == 'tiles': return to_html(lively(ConvVAE((1, 28, 28), 4)), folder/'a.html', limit=600_000)
