@@ -255,9 +255,9 @@ class DiscretizedLogistic(Distribution):
         super().__init__(loc.shape, validate_args=False)
 
     @property
-    def mean(self)->Tensor: # in (0,1)
+    def mean(self)->Tensor: # in [0,1]
         "The mean of the logistic cut off at 0 and 1, which rounding moves by less than a tenth of a shade"
-        return self.scale*(softplus(self.loc/self.scale) - softplus((self.loc - 1)/self.scale))
+        return (self.scale*(softplus(self.loc/self.scale) - softplus((self.loc - 1)/self.scale))).clamp(0, 1)  # rounding
 
     def log_prob(self, value:Tensor)->Tensor: # of the shade nearest to `value`
         "log p of the nearest shade, in nats"
