@@ -7,8 +7,9 @@ __all__ = ['sprite_factors', 'torchvision_sets', 'by_split', 'torchvision_parts'
            'Images', 'split', 'load_digits_32', 'edge_distance', 'as_size', 'render_sprites', 'load_sprites',
            'cache_root', 'data_root', 'as_bytes', 'load_torchvision', 'flatten_image', 'look_at', 'choose_size',
            'to_pixels', 'name_hash', 'held_out', 'class_labels', 'formats', 'image_files', 'progress', 'read_all',
-           'mapped', 'open_file', 'one_line', 'survey', 'report_bad', 'decode', 'cut', 'load_folder', 'load_omniglot',
-           'load_celeba', 'load_npz', 'load_dataset', 'load_images', 'generator', 'ahead', 'Batches', 'binarized']
+           'reserve', 'mapped', 'open_file', 'one_line', 'common', 'report_bad', 'decode', 'cut', 'load_folder',
+           'load_omniglot', 'load_celeba', 'load_npz', 'load_dataset', 'load_images', 'generator', 'ahead', 'Batches',
+           'binarized']
 
 # %% ../nbs/00_data.ipynb #71211f9b
 import hashlib
@@ -331,19 +332,19 @@ def progress(
     return tqdm(items, disable=hidden, **kwargs)
 
 def read_all(
-    read,            # PIL image -> what is wanted of it
+    read,            # PIL image, place in `sources` -> what is wanted of it
     sources:list,    # of the images
     open_image,      # source -> PIL image
     desc:str='',     # what the progress bar says
 )->Iterator:         # what `read` gave for each, in order; for a broken one, an exception
     "`read` applied to every image: by a process per core where there are many, else by threads"
-    def attempt(source):
+    def attempt(i):
         try:
-            with open_image(source) as im: return read(im)
+            with open_image(sources[i]) as im: return read(im, i)
         except Exception as e: return ValueError(one_line(e))  # Pillow raises many kinds, some of which cannot be sent
     n = len(os.sched_getaffinity(0)) if len(sources) >= 1000 and sys.platform == 'linux' else 0  # only there do they start at once
     pool = ThreadPoolExecutor()
-    work = DataLoader([sources[i:i+32] for i in range(0, len(sources), 32)], batch_size=None, num_workers=n,
+    work = DataLoader([range(len(sources))[i:i+32] for i in range(0, len(sources), 32)], batch_size=None, num_workers=n,
                       collate_fn=lambda part: list((map if n else pool.map)(attempt, part)),
                       multiprocessing_context='fork' if n else None, generator=torch.Generator())  # the global one is left alone
     with warnings.catch_warnings(), pool, progress(total=len(sources), desc=desc) as bar:
@@ -352,6 +353,16 @@ def read_all(
         for got in work:
             bar.update(len(got))
             yield from got
+
+def reserve(
+    f,        # an open file
+    size:int, # bytes
+):
+    "Make a file so large, on a disk that has room for it: an OSError otherwise"
+    if hasattr(os, 'posix_fallocate'): os.posix_fallocate(f.fileno(), 0, size)
+    else:
+        for _ in range(0, size, 2**20): f.write(bytes(2**20))
+        f.truncate(size)
 
 def mapped(
     path:Path,   # of a file that holds nothing but the bytes
@@ -370,14 +381,12 @@ def open_file(path:str)->Image.Image: # not decoded yet
 def one_line(text)->str: # of a name or an exception
     return ' '.join(str(text).encode(errors='backslashreplace').decode().split()) or type(text).__name__
 
-def survey(
-    sources:list, open_image, # as for `read_all`
-)->dict:                      # size: (H,W) if none is asked for; mode: L or RGB; bad: pairs of place and reason
-    "What the headers of all images say"
-    looks = list(read_all(look_at, sources, open_image, 'looking at images'))
-    good = [g for g in looks if not isinstance(g, Exception)]
-    return dict(bad=[(i, one_line(g)) for i,g in enumerate(looks) if isinstance(g, Exception)], mode='L' if all(g for _,g in good) else 'RGB',
-                size=choose_size([s for s,_ in good]) if good else (1, 1))
+def common(
+    looks:list,           # what `look_at` said of each image, or an exception
+)->tuple[tuple,str]|None: # (H,W) if no size is asked for, and the mode, L or RGB; None if no image can be read
+    "What a set of images is brought to"
+    good = [o for o in looks if not isinstance(o, Exception)]
+    return (choose_size([s for s,_ in good]), 'L' if all(grey for _,grey in good) else 'RGB') if good else None
 
 def report_bad(
     sources:list, # of all images
@@ -403,36 +412,52 @@ def decode(
     open_image=open_file,      # source -> PIL image
 )->tuple[Tensor,list]:         # uint8 (N,C,H,W), memory-mapped; the places in `sources` of these N
     "Every image brought to one size and one number of channels; done once, kept in `cache`"
-    def pixels(places, desc=''):
-        read = lambda im: to_pixels(im, size, about['mode'], trim)
-        return zip(places, read_all(read, [sources[i] for i in places], open_image, desc), strict=True)
+    length = lambda: (1 if mode == 'L' else 3)*math.prod(size)  # bytes of an image
+    place = lambda: cache/f'{key[:16]}-{1 if mode == "L" else 3}x{size[0]}x{size[1]}.bytes'
+    def fill(f): # what is seen of each image, whose pixels go into the file f
+        n = length()
+        reserve(f, len(sources)*n)
+        with mmap.mmap(f.fileno(), len(sources)*n) as m:  # all processes write into it
+            def read(im, k):
+                seen = look_at(im)
+                m[k*n:(k + 1)*n] = to_pixels(im, size, mode, trim)
+                return seen
+            looks = list(read_all(read, sources, open_image, 'decoding'))
+            kept = [k for k,o in enumerate(looks) if not isinstance(o, Exception)]
+            for new,k in enumerate(kept):
+                if new != k: m.move(new*n, k*n, n)        # closes the gaps that broken images leave
+        f.truncate(len(kept)*n)
+        return looks
+
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache/'lock'):
             try: about = json.loads((cache/'about.json').read_text())
-            except (OSError, ValueError): about = dict(key=None)
-            size = as_size(image_size or about.get('size', 1))
-            mended = lambda: any(not isinstance(g, Exception) for _,g in pixels([i for i,_ in about['bad']]))
-            if about['key'] != key or about['bad'] and mended():
+            except (OSError, ValueError): about = {}
+            bad = about.get('bad', []) if about.get('key') == key else None
+            if bad is not None: size,mode = as_size(image_size or about['size']),about['mode']
+            read = lambda im, _: to_pixels(im, size, mode, trim) and None
+            if bad is None or any(o is None for o in read_all(read, [sources[i] for i,_ in bad], open_image)):  # or mended
                 for old in cache.glob('*.bytes*'): old.unlink()
-                about = dict(survey(sources, open_image), key=key)
-                size = as_size(image_size or about['size'])
-            bad,shape = dict(about['bad']),(1 if about['mode'] == 'L' else 3, *size)
-            path = cache/f'{key[:16]}-{"x".join(map(str, shape))}.bytes'
-            good = [i for i in range(len(sources)) if i not in bad]
-            if good and not (path.exists() and path.stat().st_size == len(good)*math.prod(shape)):
-                part = path.with_suffix('.bytes.part')
-                with part.open('wb') as f:
-                    for i,got in pixels(good, 'decoding'):
-                        if isinstance(got, Exception): bad[i] = one_line(got)
-                        else: f.write(got)
-                (cache/'about.json').write_text(json.dumps(dict(about, bad=sorted(bad.items()))))
-                part.replace(path)
-            if len(bad) < len(sources): x = mapped(path, *shape)
+                seen = common(list(read_all(lambda im, _: look_at(im), sources[:32], open_image))) or (1, 'L')  # a guess
+                size,mode = as_size(image_size or seen[0]),seen[1]
+            if not place().exists() or place().stat().st_size != (len(sources) - len(bad))*length():
+                part = place().with_suffix('.bytes.part')
+                for last in (False, True):
+                    with part.open('w+b') as f: looks = fill(f)
+                    seen = common(looks) or (size, mode)
+                    wanted = as_size(image_size or seen[0]),seen[1]
+                    if last or wanted == (size, mode): break
+                    size,mode = wanted                                # the others were not like the first ones
+                bad = [(i, one_line(o)) for i,o in enumerate(looks) if isinstance(o, Exception)]
+                (cache/'about.json').write_text(json.dumps(dict(key=key, size=seen[0], mode=mode, bad=bad)))
+                part.replace(place())
+            bad = dict(bad)
+            if len(bad) < len(sources): x = mapped(place(), 1 if mode == 'L' else 3, *size)
     except OSError as e:
         raise ValueError(f'cannot keep decoded images in {cache} ({e}): make room, or set XDG_CACHE_HOME to another folder') from e
     if bad: report_bad(sources, bad, skip_bad)
-    return x, [i for i in good if i not in bad]
+    return x, [i for i in range(len(sources)) if i not in bad]
 
 def cut(
     name:str,             # where the images came from
