@@ -45,8 +45,8 @@ def speed(folder, n, workers):
     batches = ours(images)
     fast = [rate(batches, len(images.train)) for _ in range(3)][1:]
     print(f'{n:,} JPEGs, images per second on {torch.get_num_threads()} threads and {workers} workers:')
-    print(f'first epoch  : ImageFolder + DataLoader {slow[0]:8,.0f}   ours, decoding first {first:9,.0f}   ratio {first/slow[0]:6.1f}')
-    print(f'second epoch : ImageFolder + DataLoader {slow[1]:8,.0f}   ours                 {max(fast):9,.0f}   ratio {max(fast)/slow[1]:6.1f}')
+    print(f'first epoch  : ImageFolder + DataLoader {slow[0]:8,.0f}   ours, decoding first {first:9,.0f}   ratio {first/slow[0]:6.2f}')
+    print(f'second epoch : ImageFolder + DataLoader {slow[1]:8,.0f}   ours                 {max(fast):9,.0f}   ratio {max(fast)/slow[1]:6.2f}')
     print(f'opening it again takes {again:.2f} s')
 
 def memory(path, n):
