@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 import warnings
 import zipfile
 
@@ -26,6 +27,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv('CONVVAE_DATA', str(tmp_path/'root'))
     monkeypatch.setenv('PYTHONPATH', str(ROOT)) # for the programs that tests start
     for v in ('http_proxy', 'https_proxy'): monkeypatch.setenv(v, 'http://127.0.0.1:9')
+    monkeypatch.setattr(urllib.request, '_opener', None) # it would keep these proxies for the tests that follow
 
 def noise(h, w, c=3, seed=0):
     "Smooth random pixels, uint8 (h,w,c) or (h,w)"

@@ -40,7 +40,19 @@ def whole(path):
     "The rows of history.csv: epochs, and what was measured"
     with path.open() as f: return [{k: v for k,v in r.items() if k not in ('seconds', 'images_per_second')} for r in csv.DictReader(f)]
 
-def test_killed_again_and_again(tmp_path):
+def apart(name, folder):
+    "Run a function of this file in a process of its own, which may fork: in ours, other tests may have started threads of autograd"
+    call = f'import pathlib, test_train; test_train.{name}(pathlib.Path({str(folder)!r}))'
+    env = dict(one_thread, PYTHONPATH=str(ROOT))
+    done = subprocess.run([sys.executable, '-c', call], cwd=Path(__file__).parent, env=env, capture_output=True, text=True)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+def test_killed_again_and_again(tmp_path): apart('kill_again_and_again', tmp_path)
+
+def test_full_disk(tmp_path): apart('full_disk', tmp_path)
+
+def kill_again_and_again(tmp_path):
     "kill -9 at random moments, many of them while a checkpoint is written (one is written after every step), and then resumed"
     images,rng = digits(),random.Random(0)
     torch.set_num_threads(1)
@@ -76,7 +88,7 @@ def test_killed_again_and_again(tmp_path):
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
     assert whole(tmp_path/'broken'/'history.csv') == whole(tmp_path/'whole'/'history.csv')
 
-def test_full_disk(tmp_path):
+def full_disk(tmp_path):
     "A limit on the size of files, in the place of a full disk: the checkpoint before stays whole, and the run can be resumed"
     child = os.fork()
     if not child:
