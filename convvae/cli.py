@@ -337,6 +337,7 @@ def command(
                 options = parser.parse_args(argv)
                 del options.like
             func(**vars(options))
+    main.__doc__ = func.__doc__
     return main
 
 train_command,evaluate_command,sample_command = command(train, like=True),command(evaluate),command(sample)
