@@ -412,10 +412,11 @@ def decode(
     open_image=open_file,      # source -> PIL image
 )->tuple[Tensor,list]:         # uint8 (N,C,H,W), memory-mapped; the places in `sources` of these N
     "Every image brought to one size and one number of channels; done once, kept in `cache`"
-    length = lambda: (1 if mode == 'L' else 3)*math.prod(size)  # bytes of an image
-    place = lambda: cache/f'{key[:16]}-{1 if mode == "L" else 3}x{size[0]}x{size[1]}.bytes'
+    shape = lambda: (1 if mode == 'L' else 3, *size)
+    place = lambda: cache/f'{key[:16]}-{"x".join(map(str, shape()))}.bytes'
+    aim = lambda seen: (as_size(image_size or seen[0]), seen[1])  # size and mode
     def fill(f): # what is seen of each image, whose pixels go into the file f
-        n = length()
+        n = math.prod(shape())
         reserve(f, len(sources)*n)
         with mmap.mmap(f.fileno(), len(sources)*n) as m:  # all processes write into it
             def read(im, k):
@@ -435,25 +436,23 @@ def decode(
             try: about = json.loads((cache/'about.json').read_text())
             except (OSError, ValueError): about = {}
             bad = about.get('bad', []) if about.get('key') == key else None
-            if bad is not None: size,mode = as_size(image_size or about['size']),about['mode']
+            if bad is not None: size,mode = aim((about['size'], about['mode']))
             read = lambda im, _: to_pixels(im, size, mode, trim) and None
             if bad is None or any(o is None for o in read_all(read, [sources[i] for i,_ in bad], open_image)):  # or mended
                 for old in cache.glob('*.bytes*'): old.unlink()
-                seen = common(list(read_all(lambda im, _: look_at(im), sources[:32], open_image))) or (1, 'L')  # a guess
-                size,mode = as_size(image_size or seen[0]),seen[1]
-            if not place().exists() or place().stat().st_size != (len(sources) - len(bad))*length():
+                size,mode = aim(common(list(read_all(lambda im, _: look_at(im), sources[:32], open_image))) or (1, 'L'))  # a guess
+            if not place().exists() or place().stat().st_size != (len(sources) - len(bad))*math.prod(shape()):
                 part = place().with_suffix('.bytes.part')
                 for last in (False, True):
                     with part.open('w+b') as f: looks = fill(f)
                     seen = common(looks) or (size, mode)
-                    wanted = as_size(image_size or seen[0]),seen[1]
-                    if last or wanted == (size, mode): break
-                    size,mode = wanted                                # the others were not like the first ones
+                    if last or aim(seen) == (size, mode): break
+                    size,mode = aim(seen)                             # the others were not like the first ones
                 bad = [(i, one_line(o)) for i,o in enumerate(looks) if isinstance(o, Exception)]
                 (cache/'about.json').write_text(json.dumps(dict(key=key, size=seen[0], mode=mode, bad=bad)))
                 part.replace(place())
             bad = dict(bad)
-            if len(bad) < len(sources): x = mapped(place(), 1 if mode == 'L' else 3, *size)
+            if len(bad) < len(sources): x = mapped(place(), *shape())
     except OSError as e:
         raise ValueError(f'cannot keep decoded images in {cache} ({e}): make room, or set XDG_CACHE_HOME to another folder') from e
     if bad: report_bad(sources, bad, skip_bad)
