@@ -620,8 +620,9 @@ class ElboMicroscope(Explorer):
 
     def choose(self):
         "Another image, and with it its label"
-        if self.y is not None: self.label.value = int(self.labels[self.which.value])
-        self.relabel()
+        y = None if self.y is None else int(self.labels[self.which.value])
+        if y == self.y: self.relabel()
+        else: self.label.value = y  # which relabels
 
     def relabel(self):
         "Look at the image: the valley is computed once"
