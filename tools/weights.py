@@ -6,11 +6,13 @@ latents.safetensors, the posterior means `mu` (2000, Z) and labels `y` (2000,) o
 import json
 import shutil
 import sys
+from inspect import signature
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
+from convvae.cli import train
 from convvae.data import load_images
 from convvae.model import ConvVAE
 
@@ -57,13 +59,10 @@ the posterior means and labels of 2,000 test images, so that a map of the latent
 
 def command(settings, defaults):
     "How to train the like: only what differs from the defaults"
-    options = {k: v for k, v in settings.items() if k in defaults and v != defaults[k] and k not in ('out', 'resume', 'device', 'overwrite')}
+    options = {k: v for k, v in settings.items() if k in defaults and v != defaults[k]}
     return 'convvae_train ' + ' '.join(f'--{k}' if v is True else f'--{k} {v}' for k, v in options.items())
 
 def main(run):
-    from inspect import signature
-
-    from convvae.cli import train
     about, metrics = (json.loads((run/f).read_text()) for f in ('run.json', 'metrics.json'))
     model = ConvVAE.from_pretrained(run)
     folder = Path(__file__).resolve().parent.parent/'convvae'/'weights'/run.name
@@ -73,9 +72,9 @@ def main(run):
     save_file(dict(mu=mu.half(), y=images.test_labels[:2000].to(torch.uint8)), folder/'latents.safetensors')
     shutil.copy(run/'metrics.json', folder)
     defaults = {k: p.default for k, p in signature(train).parameters.items()}
-    (folder/'README.md').write_text(card.format(name=run.name, command=command(about, defaults),
-        parameters=sum(p.numel() for p in model.parameters()), channels=about['channels'],
-        torch=about['machine']['torch'], **metrics), encoding='utf-8')
-    print((folder/'README.md').read_text())
+    text = card.format(name=run.name, command=command(about, defaults), parameters=sum(p.numel() for p in model.parameters()),
+                       channels=about['channels'], torch=about['machine']['torch'], **metrics)
+    (folder/'README.md').write_text(text, encoding='utf-8')
+    print(text)
 
 if __name__ == '__main__': main(Path(sys.argv[1]))
