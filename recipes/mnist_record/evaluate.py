@@ -8,21 +8,13 @@ import time
 from pathlib import Path
 
 import torch
-from record import Tally, here, images_for, likelihood, runs
+from record import Tally, here, images_for, likelihood, progress_of, runs
 
 from convvae.cli import command, the_run
 from convvae.data import binarized, load_images
 from convvae.model import ConvVAE
 from convvae.sample import grid
 from convvae.train import pick_device, replacing
-
-def trained(
-    run:Path, # a run's folder
-)->dict:      # texts and numbers
-    "How a run was trained: its settings, and how far it came"
-    settings,state = json.loads((run/'run.json').read_text()),torch.load(run/'checkpoint.pt', map_location='cpu', weights_only=True)
-    keep = 'size', 'data', 'model', 'max_seconds', 'epochs', 'batch_size', 'lr', 'ema', 'seed', 'hold_out', 'machine'
-    return {name: settings[name] for name in keep} | dict(steps=state['schedule']['taken'], seconds=state['schedule']['seconds'])
 
 def evaluate(
     run:str=str(runs/'cpu'),   # the run's folder
@@ -41,10 +33,11 @@ def evaluate(
     begun,run,results = time.time(),the_run(run),Path(results)
     for what,v in dict(k=k, block=block, images=images, batch_size=batch_size).items():
         if v is not None and v < 1: raise ValueError(f'{what} must be at least 1, got {v}')
-    how = trained(run)
+    settings = json.loads((run/'run.json').read_text())
+    hold_out = settings['hold_out']
     model = ConvVAE.from_pretrained(run, pick_device(device, 'no').device)
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32
-    whole = images_for(how['data'], how['hold_out']) if how['hold_out'] else load_images(how['data'])
+    whole = images_for(settings['data'], hold_out) if hold_out else load_images(settings['data'])
     pixels = binarized(whole.test, seed)     # before any is left out: the same black and white for all
     n = min(images or len(pixels), len(pixels))
     batch_size = batch_size or (10 if str(model.decoder.bias.device) == 'cpu' else 512)
@@ -61,7 +54,7 @@ def evaluate(
             tally.save(path, about)
             drawn,least = tally.k[:n].sum(),tally.k[:n].min()
             print(f'{drawn/(n*k):.1%} of the latents, {drawn/tally.seconds:.0f} in a second'
-                  + (f'; {-tally.log_px[:n].mean():.3f} nats from {least} or more for each image' if least else ''), flush=True)
+                  + (f'; {-tally.log_px(n).mean():.3f} nats from {least} or more for each image' if least else ''), flush=True)
             saved = time.time()
         return over
 
@@ -69,9 +62,9 @@ def evaluate(
         print(f'{path}: saved, not done: run the same command again')
         return
     tally.save(path, about)
-    row = dict(name=name or run.name, measured_on='training images held out' if how['hold_out'] else 'test images', **tally.summary(n),
+    row = dict(name=name or run.name, measured_on='training images held out' if hold_out else 'test images', **tally.summary(n),
                trace=[dict(k=k, nats=-v) for k,of,v in sorted(tally.trace) if of == n], eval_seed=seed, eval_seconds=tally.seconds,
-               parameters=sum(p.numel() for p in model.parameters()), train=how)
+               parameters=sum(p.numel() for p in model.parameters()), train=settings | progress_of(run))
     results.mkdir(parents=True, exist_ok=True)
     with replacing(results/f'{row["name"]}.json') as tmp: tmp.write_text(json.dumps(row, indent=2) + '\n')
     with replacing(results/f'{row["name"]}.png') as tmp: grid(model.sample(64, seed=seed)).save(tmp, format='PNG')

@@ -1,4 +1,4 @@
-"What the commands beside this file share: the sizes, the images, the end of a slice, and the estimate of log p(x)"
+"What the commands beside this file share: the sizes, the images, training by slices, and the estimate of log p(x)"
 import _thread
 import math
 import signal
@@ -15,28 +15,29 @@ from torch import Tensor
 from convvae.data import Images, generator, load_images
 from convvae.loss import distortion, linear_warmup
 from convvae.model import ConvVAE
-from convvae.train import replacing
+from convvae.train import fit, replacing
 
 here = Path(__file__).resolve().parent
 runs = here.parent.parent/'runs'/'mnist_record'
 
-# For each size: the data, what `ConvVAE` is given, and what `fit` is given. Change them here
+warm_up = partial(linear_warmup, share=0.1)  # the weight on the rate: it rises over the first tenth of the training
+
+# For each size: the data, what `ConvVAE` is given, and what `fit` is given. Change them here.
+# No `crop`: shifted digits are not distributed as the test images are, and the likelihood pays for them
 sizes = dict(
-    # Fifteen minutes on one H100: twice the width and depth of what two cores can pay for, at the full resolution of 14 x 14
+    # Fifteen minutes on one H100: wide, and with a stage at 14 x 14, which two cores can't pay for
     gpu=dict(data='mnist',
              model=dict(latent_dim=40, channels=(64, 128, 256), stem=2, block='residual', prior='realnvp'),
-             fit=dict(max_seconds=900, batch_size=512, lr=2e-3, ema=0.9995, precision='bf16', compile=True, save_minutes=1)),
+             fit=dict(max_seconds=900, batch_size=512, lr=2e-3, beta=warm_up, ema=0.9995, precision='bf16', compile=True, save_minutes=1)),
     # One hour on two cores
     cpu=dict(data='mnist',
              model=dict(latent_dim=32, channels=(64, 128), block='residual', prior='realnvp'),
-             fit=dict(max_seconds=3600, batch_size=128, lr=2e-3, ema=0.999, device='cpu', save_minutes=1)),
+             fit=dict(max_seconds=3600, batch_size=128, lr=2e-3, beta=warm_up, ema=0.999, device='cpu', save_minutes=1)),
     # Seconds, on the digits that come with scikit-learn: for tests. Epochs do not depend on the clock
     tiny=dict(data='digits',
               model=dict(latent_dim=4, channels=(8, 16), block='residual', prior='realnvp'),
-              fit=dict(epochs=3, batch_size=256, lr=4e-3, ema=0.9, device='cpu')),
+              fit=dict(epochs=3, batch_size=256, lr=4e-3, beta=warm_up, ema=0.9, device='cpu')),
 )
-warm_up = partial(linear_warmup, share=0.1)  # the weight on the rate, over the first tenth of the training
-
 def size_named(
     name:str, # one of `sizes`
 )->dict:
@@ -83,6 +84,30 @@ def time_slice(
         timer.cancel()
         signal.signal(signal.SIGINT, before)
 
+def train_slice(
+    size:dict,     # one of `sizes`
+    images:Images,
+    out:Path,      # the run's folder
+    minutes:float, # how long this slice may take
+    seed:int=0,    # of weights, order, binarisation and noise
+    settings:dict=None, # more for run.json
+    report=None,   # called with the history after each epoch
+)->bool:           # is the training done?
+    "Train for one slice, from where the last one ended"
+    with time_slice(minutes):
+        fit(new_model(size, images.image_size, seed), images, out=out, resume=True, binarize=True, seed=seed, settings=settings,
+            report=report, **size['fit'])
+        return True
+    return False
+
+def progress_of(
+    run:Path, # a run's folder
+)->dict:      # steps, images seen, seconds (0 where epochs were counted)
+    "How far a training came"
+    state = torch.load(run/'checkpoint.pt', map_location='cpu', weights_only=True)
+    steps = state['schedule']['taken']
+    return dict(steps=steps, images_seen=steps*state['plan']['batch_size'], seconds=state['schedule']['seconds'])
+
 @torch.inference_mode()
 def weigh(
     model,      # image batch -> `VAEOut`
@@ -120,15 +145,13 @@ class Tally:
         self.sum_log_w[i] += log_w.sum(0).cpu().numpy()
         self.sum_D[i] += D.sum(0).cpu().numpy()
 
-    @property
-    def log_px(self)->np.ndarray: # (N,) nats
-        "The estimate: the log of the mean weight"
-        return self.log_w - np.log(self.k)
+    def log_px(self, n:int)->np.ndarray: # (n,) nats
+        "The estimates for the first n images: the log of the mean weight"
+        return self.log_w[:n] - np.log(self.k[:n])
 
-    @property
-    def ess(self)->np.ndarray: # (N,), 1 to k
-        "The effective sample size: as many equal weights would be worth as much"
-        return np.exp(2*self.log_w - self.log_w2)
+    def ess(self, n:int)->np.ndarray: # (n,), 1 to k
+        "The effective sample sizes of the first n images: so many equal weights would be worth as much"
+        return np.exp(2*self.log_w[:n] - self.log_w2[:n])
 
     def note(self,
         n:int,     # the first so many images
@@ -137,13 +160,13 @@ class Tally:
         "Remember the mean estimate, if all of them have the same number of latents: a round one, or the last"
         k = int(self.k[:n].max())
         if self.k[:n].min() < k or [k, n] in [row[:2] for row in self.trace]: return
-        if last or str(k).rstrip('0') in ('1', '2', '5'): self.trace.append([k, n, float(self.log_px[:n].mean())])
+        if last or str(k).rstrip('0') in ('1', '2', '5'): self.trace.append([k, n, float(self.log_px(n).mean())])
 
     def summary(self,
         n:int, # of the first so many images
     )->dict:   # nats per image; `nats` is -log p(x), lower is better
         "The numbers of the table"
-        log_px,ess,k = self.log_px[:n],self.ess[:n],self.k[:n]
+        log_px,ess,k = self.log_px(n),self.ess(n),self.k[:n]
         elbo,D = (self.sum_log_w[:n]/k).mean(),(self.sum_D[:n]/k).mean()
         noise = (1/ess - 1/k).clip(0)  # the variance of each estimate, to first order: half of it is missing on average
         return dict(nats=-log_px.mean(), stderr=log_px.std()/math.sqrt(n), noise=math.sqrt(noise.sum())/n, shortfall=noise.mean()/2,

@@ -5,27 +5,9 @@ python recipes/mnist_record/train.py --size cpu
 import time
 from pathlib import Path
 
-from record import images_for, new_model, runs, size_named, time_slice, warm_up
+from record import images_for, runs, size_named, train_slice
 
 from convvae.cli import command
-from convvae.train import fit
-
-def train_slice(
-    size:dict,     # one of `sizes`
-    images,        # `Images`
-    out:Path,      # the run's folder
-    minutes:float, # how long this slice may take
-    seed:int=0,    # of weights, order, binarisation and noise
-    settings:dict=None, # more for run.json
-    report=None,   # called with the history after each epoch
-)->bool:           # is the training done?
-    "Train for one slice, from where the last one ended"
-    # No `crop`: digits that are shifted are not distributed as the test images are, and the likelihood pays for them
-    with time_slice(minutes):
-        fit(new_model(size, images.image_size, seed), images, out=out, resume=True, beta=warm_up, binarize=True, seed=seed,
-            settings=settings, report=report, **size['fit'])
-        return True
-    return False
 
 def train(
     size:str='cpu',            # gpu, cpu or tiny: see record.py
