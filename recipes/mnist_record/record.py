@@ -31,13 +31,14 @@ sizes = dict(
              fit=dict(max_seconds=900, batch_size=512, lr=2e-3, beta=warm_up, ema=0.9995, precision='bf16', compile=True, save_minutes=1)),
     # One hour on two cores
     cpu=dict(data='mnist',
-             model=dict(latent_dim=32, channels=(64, 128), block='residual', prior='realnvp'),
+             model=dict(latent_dim=32, channels=(32, 64, 128), block='residual', prior='realnvp'),
              fit=dict(max_seconds=3600, batch_size=128, lr=2e-3, beta=warm_up, ema=0.999, device='cpu', save_minutes=1)),
     # Seconds, on the digits that come with scikit-learn: for tests. Epochs do not depend on the clock
     tiny=dict(data='digits',
               model=dict(latent_dim=4, channels=(8, 16), block='residual', prior='realnvp'),
               fit=dict(epochs=3, batch_size=256, lr=4e-3, beta=warm_up, ema=0.9, device='cpu')),
 )
+
 def size_named(
     name:str, # one of `sizes`
 )->dict:
