@@ -52,7 +52,7 @@ def test_choices_never_see_the_test_images():
 
 def test_evaluation_in_slices(run, tmp_path, capsys):
     "Ended after each batch, it gives the numbers of one that was not"
-    results,how = tmp_path/'results',dict(run=str(run), k=6, block=2, images=30, device='cpu')
+    results,how = tmp_path/'results',dict(run=str(run), k=6, block=2, batch_size=10, images=30, device='cpu')
     def go(name, **kwargs):
         evaluate(**how, name=name, results=str(results), **kwargs)
         return results/f'{name}.json'

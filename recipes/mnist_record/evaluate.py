@@ -22,7 +22,7 @@ def evaluate(
     images:int=None,           # only the first so many (default: all)
     slice_minutes:float=9.5,   # end, saved, after so many minutes
     block:int=50,              # latents drawn at once for an image
-    batch_size:int=None,       # images at once (default: 10 on a CPU, 512 elsewhere)
+    batch_size:int=None,       # images at once (default: 20 on a CPU, 512 elsewhere)
     seed:int=0,                # of the binarisation and of the latents
     device:str=None,           # cpu, cuda or mps (default: the fastest present)
     name:str=None,             # of the row in results/ (default: the run's folder)
@@ -40,7 +40,7 @@ def evaluate(
     whole = images_for(settings['data'], hold_out) if hold_out else load_images(settings['data'])
     pixels = binarized(whole.test, seed)     # before any is left out: the same black and white for all
     n = min(images or len(pixels), len(pixels))
-    batch_size = batch_size or (10 if str(model.decoder.bias.device) == 'cpu' else 512)
+    batch_size = batch_size or (20 if str(model.decoder.bias.device) == 'cpu' else 512)
     weights = hashlib.sha256((run/'model.safetensors').read_bytes()).hexdigest()[:16]
     about = json.dumps(dict(weights=weights, data=whole.fingerprint, seed=seed, block=block, batch_size=batch_size))
     path = run/'likelihood.npz'

@@ -199,7 +199,7 @@ def likelihood(
     tally:Tally,       # of N images or more: what is known already, and what is added to
     k:int,             # latents for each image
     block:int=50,      # latents drawn at once for an image
-    batch_size:int=10, # images at once
+    batch_size:int=20, # images at once
     seed:int=0,        # of the latents
     after=None,        # called after each batch; what it returns ends the work, if it is true
 )->bool:               # is it done?
