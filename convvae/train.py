@@ -394,7 +394,7 @@ def fit(
         run.step += 1
         bar.update()
         if over := step.share >= 1: return over
-        if out and main and run.step < len(batches) and (pressed or time.time() > saved + 60*save_minutes):
+        if out and main and (pressed or run.step < len(batches) and time.time() > saved + 60*save_minutes):  # an epoch's end is saved with its row
             run.total,saved = total.tolist(),time.time()
             run.save()
         if pressed: raise KeyboardInterrupt(f'stopped in epoch {len(run.history) + 1}' + (f': resume=True goes on with {out}' if out else ''))
@@ -405,7 +405,7 @@ def fit(
             start,begun = time.time(),run.step
             step.watch(pause=True)
             row = {f'train_{name}': v for name,v in run_epoch(prepared, batches, step, weighed, k, pieces, run.total, after, add).items()}
-            seconds,seen = time.time() - start,min(run.step*batch_size, len(images.train)) - begun*batch_size
+            seconds,seen = time.time() - start,min(run.step*batch_size, len(images.train)) - min(begun*batch_size, len(images.train))
             if tests:
                 tests.epoch = 0                                      # the same binarisation and noise each time
                 row |= {f'test_{name}': v for name,v in run_epoch(step.kept, tests, add=add).items() if name != 'loss'}

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from conftest import ROOT
 from convvae.data import Images, load_digits_32
+from convvae.loss import objective
 from convvae.model import ConvVAE
 from convvae.train import fit
 
@@ -114,6 +115,26 @@ def test_ctrl_c(tmp_path):
     _,said = p.communicate(timeout=60)
     assert p.returncode == 130 and '--resume' in said and 'Traceback' not in said
     assert torch.load(tmp_path/'run'/'checkpoint.pt', weights_only=True)['history']
+
+def test_ctrl_c_in_the_last_step_of_an_epoch(tmp_path):
+    "Is obeyed with a checkpoint as in any other step, and the resumed run ends with the same weights"
+    def pressed(out, x):
+        nonlocal steps
+        steps += 1
+        if steps == 5: signal.raise_signal(signal.SIGINT)
+        return objective(out, x)
+    steps,images,models = 0,Images('digits', digits().train[:140], digits().test),[]
+    settings = dict(epochs=2, batch_size=32, device='cpu')
+    for name in ('whole', 'stopped'):
+        torch.manual_seed(0)
+        models.append(ConvVAE(images.image_size, 4, (8, 16)))
+        if name == 'whole': fit(models[-1], images, out=tmp_path/name, **settings)
+    with pytest.raises(KeyboardInterrupt): fit(models[1], images, out=tmp_path/'stopped', objective=pressed, **settings)
+    assert torch.load(tmp_path/'stopped'/'checkpoint.pt', weights_only=True)['step'] == 5
+    history = fit(models[1], images, out=tmp_path/'stopped', resume=True, **settings)
+    assert all(torch.equal(a, b) for a,b in zip(*(m.state_dict().values() for m in models), strict=True))
+    assert [h['train_elbo'] for h in history] == [float(h['train_elbo']) for h in whole(tmp_path/'whole'/'history.csv')]
+    assert history[0]['images_per_second'] >= 0
 
 def tampered(state, how):
     "A checkpoint that somebody has changed"

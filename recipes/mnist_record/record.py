@@ -1,36 +1,43 @@
-"What the commands beside this file share: the sizes, the images, and the end of a slice"
+"What the commands beside this file share: the sizes, the images, training by slices, and the estimate of log p(x)"
 import _thread
+import math
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from convvae.data import Images, load_images
-from convvae.loss import linear_warmup
+from convvae.data import Images, generator, load_images
+from convvae.loss import distortion, linear_warmup
 from convvae.model import ConvVAE
+from convvae.train import fit, replacing
 
 here = Path(__file__).resolve().parent
 runs = here.parent.parent/'runs'/'mnist_record'
 
-# For each size: the data, what `ConvVAE` is given, and what `fit` is given. Change them here
+warm_up = partial(linear_warmup, share=0.1)  # the weight on the rate: it rises over the first tenth of the training
+
+# For each size: the data, what `ConvVAE` is given, and what `fit` is given. Change them here.
+# No `crop`: shifted digits are not distributed as the test images are, and the likelihood pays for them
 sizes = dict(
-    # Fifteen minutes on one H100: twice the width and depth of what two cores can pay for, at the full resolution of 14 x 14
+    # Fifteen minutes on one H100: wide, and with a stage at 14 x 14, which two cores can't pay for
     gpu=dict(data='mnist',
              model=dict(latent_dim=40, channels=(64, 128, 256), stem=2, block='residual', prior='realnvp'),
-             fit=dict(max_seconds=900, batch_size=512, lr=2e-3, ema=0.9995, precision='bf16', compile=True, save_minutes=1)),
+             fit=dict(max_seconds=900, batch_size=512, lr=2e-3, beta=warm_up, ema=0.9995, precision='bf16', compile=True, save_minutes=1)),
     # One hour on two cores
     cpu=dict(data='mnist',
              model=dict(latent_dim=32, channels=(32, 64, 128), block='residual', prior='realnvp'),
-             fit=dict(max_seconds=3600, batch_size=128, lr=2e-3, ema=0.999, device='cpu', save_minutes=1)),
+             fit=dict(max_seconds=3600, batch_size=128, lr=2e-3, beta=warm_up, ema=0.999, device='cpu', save_minutes=1)),
     # Seconds, on the digits that come with scikit-learn: for tests. Epochs do not depend on the clock
     tiny=dict(data='digits',
               model=dict(latent_dim=4, channels=(8, 16), block='residual', prior='realnvp'),
-              fit=dict(epochs=3, batch_size=256, lr=4e-3, ema=0.9, device='cpu')),
+              fit=dict(epochs=3, batch_size=256, lr=4e-3, beta=warm_up, ema=0.9, device='cpu')),
 )
-warm_up = partial(linear_warmup, share=0.1)  # the weight on the rate, over the first tenth of the training
 
 def size_named(
     name:str, # one of `sizes`
@@ -77,3 +84,137 @@ def time_slice(
     finally:
         timer.cancel()
         signal.signal(signal.SIGINT, before)
+
+def train_slice(
+    size:dict,     # one of `sizes`
+    images:Images,
+    out:Path,      # the run's folder
+    minutes:float, # how long this slice may take
+    seed:int=0,    # of weights, order, binarisation and noise
+    settings:dict=None, # more for run.json
+    report=None,   # called with the history after each epoch
+)->bool:           # is the training done?
+    "Train for one slice, from where the last one ended"
+    with time_slice(minutes):
+        fit(new_model(size, images.image_size, seed), images, out=out, resume=True, binarize=True, seed=seed, settings=settings,
+            report=report, **size['fit'])
+        return True
+    return False
+
+def progress_of(
+    run:Path, # a run's folder
+)->dict:      # steps, images seen, seconds (0 where epochs were counted)
+    "How far a training came"
+    state = torch.load(run/'checkpoint.pt', map_location='cpu', weights_only=True)
+    steps = state['schedule']['taken']
+    return dict(steps=steps, images_seen=steps*state['plan']['batch_size'], seconds=state['schedule']['seconds'])
+
+@torch.inference_mode()
+def weigh(
+    model,      # image batch -> `VAEOut`
+    x:Tensor,   # (B,C,H,W) pixels
+    eps:Tensor, # (k,B,Z) standard normal noise
+)->tuple[Tensor,Tensor]: # (k,B) each: log p(x,z)/q(z|x), and the distortion, in nats
+    "The importance weights of latents drawn from the posterior"
+    out = model(x, k=len(eps), eps=eps)
+    D = distortion(out, x)
+    return out.prior.log_prob(out.z) - out.q.log_prob(out.z) - D, D
+
+class Tally:
+    "What is known of each image's log p(x) so far: sums over the latents drawn, so that their number costs no memory"
+    names = 'k', 'log_w', 'log_w2', 'sum_log_w', 'sum_D'  # latents; log of the sums of w and of w*w; sums of log w and of D
+
+    def __init__(self,
+        n:int, # how many images
+    ):
+        self.k = np.zeros(n, int)
+        self.log_w,self.log_w2 = np.full((2, n), -np.inf)
+        self.sum_log_w,self.sum_D = np.zeros((2, n))
+        self.trace = []   # (latents, images, mean log p(x)), as they rose
+        self.seconds = 0. # spent so far
+
+    def add(self,
+        i:slice,       # which images
+        log_w:Tensor,  # (k,B) nats
+        D:Tensor,      # (k,B) nats
+    ):
+        "More latents for some of the images"
+        log_w,D = log_w.double(),D.double()
+        first,second = log_w.logsumexp(0).cpu().numpy(),(2*log_w).logsumexp(0).cpu().numpy()
+        self.k[i] += len(log_w)
+        self.log_w[i],self.log_w2[i] = np.logaddexp(self.log_w[i], first),np.logaddexp(self.log_w2[i], second)
+        self.sum_log_w[i] += log_w.sum(0).cpu().numpy()
+        self.sum_D[i] += D.sum(0).cpu().numpy()
+
+    def log_px(self, n:int)->np.ndarray: # (n,) nats
+        "The estimates for the first n images: the log of the mean weight"
+        return self.log_w[:n] - np.log(self.k[:n])
+
+    def ess(self, n:int)->np.ndarray: # (n,), 1 to k
+        "The effective sample sizes of the first n images: so many equal weights would be worth as much"
+        return np.exp(2*self.log_w[:n] - self.log_w2[:n])
+
+    def note(self,
+        n:int,     # the first so many images
+        last:bool, # is this where it ends?
+    ):
+        "Remember the mean estimate, if all of them have the same number of latents: a round one, or the last"
+        k = int(self.k[:n].max())
+        if self.k[:n].min() < k or [k, n] in [row[:2] for row in self.trace]: return
+        if last or str(k).rstrip('0') in ('1', '2', '5'): self.trace.append([k, n, float(self.log_px(n).mean())])
+
+    def summary(self,
+        n:int, # of the first so many images
+    )->dict:   # nats per image; `nats` is -log p(x), lower is better
+        "The numbers of the table"
+        log_px,ess,k = self.log_px(n),self.ess(n),self.k[:n]
+        elbo,D = (self.sum_log_w[:n]/k).mean(),(self.sum_D[:n]/k).mean()
+        noise = (1/ess - 1/k).clip(0)  # the variance of each estimate, to first order: half of it is missing on average
+        return dict(nats=-log_px.mean(), stderr=log_px.std()/math.sqrt(n), noise=math.sqrt(noise.sum())/n, shortfall=noise.mean()/2,
+                    elbo=elbo, rate=-elbo - D, distortion=D, ess_mean=ess.mean(), ess_median=np.median(ess), ess_min=ess.min(),
+                    k=int(k.min()), images=n)
+
+    def save(self,
+        path:Path,
+        about:str, # what it was measured on and with
+    ):
+        "Write all of it, or nothing"
+        with replacing(path) as tmp, tmp.open('wb') as f:
+            np.savez(f, about=about, trace=np.array(self.trace, dtype=float).reshape(-1, 3), seconds=self.seconds,
+                     **{name: getattr(self, name) for name in self.names})
+
+    @classmethod
+    def load(cls, path:Path, about:str):
+        "Go on with what was saved"
+        with np.load(path) as f:
+            if str(f['about']) != about: raise ValueError(f'{path} was begun with {f["about"]}, now {about}: give the same, or overwrite')
+            self = cls(len(f['k']))
+            for name in cls.names: setattr(self, name, f[name])
+            self.trace,self.seconds = [[int(k), int(n), v] for k,n,v in f['trace'].tolist()],float(f['seconds'])
+        return self
+
+def likelihood(
+    model,             # a `ConvVAE` in eval mode
+    pixels:Tensor,     # uint8 (N,C,H,W) of 0 and 255
+    tally:Tally,       # of N images or more: what is known already, and what is added to
+    k:int,             # latents for each image
+    block:int=50,      # latents drawn at once for an image
+    batch_size:int=20, # images at once
+    seed:int=0,        # of the latents
+    after=None,        # called after each batch; what it returns ends the work, if it is true
+)->bool:               # is it done?
+    "Bring all images to k latents, a block for every one of them before the next: whenever it ends, there is a bound"
+    device,Z = next(model.parameters()).device,model.latent_dim
+    n = len(pixels)
+    for start in range(0, k, block):
+        m = min(block, k - start)
+        for i in range(0, n, batch_size):
+            some = slice(i, min(i + batch_size, n))
+            if tally.k[i] > start: continue
+            begun = time.time()
+            eps = torch.randn(m, some.stop - i, Z, generator=generator('importance', seed, i, start)).to(device)
+            tally.add(some, *weigh(model, pixels[some].to(device).float()/255, eps))
+            tally.seconds += time.time() - begun
+            if after and after(): return False
+        tally.note(n, last=start + m == k)
+    return True

@@ -1,37 +1,18 @@
 """Train a residual ConvVAE with a RealNVP prior on MNIST, binarised afresh in each epoch; run it again until it says that it is done
 
-python recipes/mnist_record/train.py --size cpu --slices 6
+python recipes/mnist_record/train.py --size cpu
 """
 import time
 from pathlib import Path
 
-from record import images_for, new_model, runs, size_named, time_slice, warm_up
+from record import images_for, runs, size_named, train_slice
 
 from convvae.cli import command
-from convvae.train import fit
-
-def train_slice(
-    size:dict,     # one of `sizes`
-    images,        # `Images`
-    out:Path,      # the run's folder
-    minutes:float, # how long this slice may take
-    seed:int=0,    # of weights, order, binarisation and noise
-    settings:dict=None, # more for run.json
-    report=None,   # called with the history after each epoch
-)->bool:           # is the training done?
-    "Train for one slice, from where the last one ended"
-    # No `crop`: digits that are shifted are not distributed as the test images are, and the likelihood pays for them
-    with time_slice(minutes):
-        fit(new_model(size, images.image_size, seed), images, out=out, resume=True, beta=warm_up, binarize=True, seed=seed,
-            settings=settings, report=report, **size['fit'])
-        return True
-    return False
 
 def train(
     size:str='cpu',            # gpu, cpu or tiny: see record.py
     out:str=None,              # the run's folder (default: runs/mnist_record/<size>)
     slice_minutes:float=9.5,   # a slice ends, saved, after so many minutes
-    slices:int=1,              # how many of them to run now, one after the other
     hold_out:int=0,            # for choices: do not train on the last so many training images, and measure on them
     seconds:float=None,        # of training in all (default: the size's own)
     seed:int=0,                # of weights, order, binarisation and noise
@@ -49,11 +30,7 @@ def train(
               + f", {h['images_per_second']:.0f} images/s, {(time.time() - begun)/60:.1f} minutes of this command", flush=True)
 
     settings = dict(data=images.name, size=size, hold_out=hold_out, model=chosen['model'])
-    for i in range(slices):
-        first = time.time() - begun if i == 0 else 0.  # loading belongs to the first slice
-        if train_slice(chosen, images, out, slice_minutes - first/60, seed, settings, say):
-            print(f'{out}: done; next: python recipes/mnist_record/evaluate.py --run {out}')
-            return
-    print(f'{out}: saved, not done: run the same command again')
+    done = train_slice(chosen, images, out, slice_minutes - (time.time() - begun)/60, seed, settings, say)
+    print(f'{out}: ' + (f'done; next: python recipes/mnist_record/evaluate.py --run {out}' if done else 'saved, not done: run the same command again'))
 
 if __name__ == '__main__': command(train)()
