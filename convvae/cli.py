@@ -135,9 +135,10 @@ def train(
     epochs:int=None,              # passes over the training images (default: 20, or as many as it takes for 1,200 steps)
     max_seconds:float=None,       # end after so many seconds of training, however many epochs that is; the schedule fits itself to it
     batch_size:int=128,           # images per step
-    lr:float=2e-3,                # Adam's step size at its highest
+    lr:float=4e-3,                # Adam's step size at its highest
     latent_dim:int=64,            # number of latents
-    channels:str='32,64,128',     # channels after each halving of the image
+    channels:str='32,64,128',     # channels after each stage
+    stem:int=4,                   # by how much the first stage shrinks the image: 4 is quick, 2 finer; each further one halves it
     block:str='plain',            # the stages: plain, residual
     norm:str=None,                # none, group (default: none for plain, group for residual)
     likelihood:str='bernoulli',   # bernoulli, continuous_bernoulli, gaussian, optimal_gaussian, discretized_logistic
@@ -176,13 +177,13 @@ def train(
     goal = the_objective(objective, len(images.train), k, beta, warm_up, free_bits)
     torch.manual_seed(seed)
     model = ConvVAE(images.image_size, latent_dim, whole_numbers(channels, 'channels'), block, likelihood, prior,
-                    n_classes=(len(images.classes) or 1) if conditional else None, norm=norm)
+                    n_classes=(len(images.classes) or 1) if conditional else None, norm=norm, stem=stem)
     labels_for(model, images)  # before anything is written
     out = Path(out) if out else latest.resolve() if resume and latest.exists() else new_run(data)
     out = Path(broadcast_object_list([str(out)])[0])  # the same in all processes, though their clocks differ
     say(f'{out}: {sum(p.numel() for p in model.parameters()):,} parameters on {accelerator.device}'
         + (f', {accelerator.num_processes} processes' if accelerator.num_processes > 1 else ''))
-    settings = dict(data=images.name, image_size=image_size, latent_dim=latent_dim, channels=channels, block=block, norm=norm,
+    settings = dict(data=images.name, image_size=image_size, latent_dim=latent_dim, channels=channels, stem=stem, block=block, norm=norm,
                     likelihood=likelihood, prior=prior, conditional=conditional, objective=objective, beta=beta, warm_up=warm_up,
                     free_bits=free_bits, skip_bad=skip_bad)
     fresh = not holds_run(out) or overwrite

@@ -194,13 +194,18 @@ const ops = {
     const [I, O, K, L] = w.s, [, , H, W] = x.s, wide = s[3] + 2*pad, plane = (s[2] + 2*pad)*wide, big = new Float32Array(O*plane);
     for (let i = 0; i < I; i++) for (let y = 0; y < H; y++) for (let c = 0; c < W; c++) {
       const v = x.d[(i*H + y)*W + c];
-      if (v == 0) continue;                     // half of what a ReLU leaves
       for (let o = 0, at = i*O*K*L, base = y*stride*wide + c*stride; o < O; o++, base += plane)
         for (let k = 0, row = base; k < K; k++, row += wide) for (let l = 0; l < L; l++) big[row + l] += v*w.d[at++];
     }
     const out = tensor(s);
     for (let o = 0, to = 0; o < O; o++) for (let y = 0; y < s[2]; y++) for (let c = 0; c < s[3]; c++)
       out.d[to++] = big[o*plane + (y + pad)*wide + c + pad] + (b ? b.d[o] : 0);
+    return out;
+  },
+  pixel_shuffle(s, x, r) {                      // r*r channels laid out as a patch of r x r
+    const out = tensor(s), [, C, H, W] = s, h = H / r, w = W / r;
+    for (let c = 0, to = 0; c < C; c++) for (let y = 0; y < H; y++) for (let i = 0; i < W; i++)
+      out.d[to++] = x.d[((c*r*r + y % r*r + i % r)*h + Math.floor(y / r))*w + Math.floor(i / r)];
     return out;
   },
   group_norm(s, x, groups, w, b, eps = 1e-5) {

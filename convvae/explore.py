@@ -702,7 +702,7 @@ class MeanImage(nn.Module):
     def forward(self, z, extra=None): return self.likelihood(self.decoder(z, extra)).mean
 
 same_numbers = 'flatten unflatten view reshape alias to expand ones_like'.split()
-page_ops = {*same_numbers, *('linear conv2d conv_transpose2d group_norm cat slice chunk getitem broadcast_tensors relu silu sigmoid tanh '
+page_ops = {*same_numbers, *('linear conv2d conv_transpose2d pixel_shuffle group_norm cat slice chunk getitem broadcast_tensors relu silu sigmoid tanh '
             'softplus exp log log1p neg reciprocal sqrt pow add sub mul div gt le max clamp where').split()}
 most_args = dict(conv2d=5, conv_transpose2d=5, group_norm=6, slice=4, softplus=1)  # further ones the page does not know
 

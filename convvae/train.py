@@ -282,7 +282,7 @@ class Stepper:
         self.model,self.accelerator,self.per_epoch,self.steps,self.clip = model,accelerator,per_epoch,epochs*per_epoch,clip
         self.max_seconds,self.mark = max_seconds,None                    # mark: when the step before ended
         # an eps above the default: rounding, which differs with the number of processes, must not decide about the sign of a step
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=lr, eps=1e-6)
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=lr, eps=1e-6, fused=True)
         total = 10_000 if max_seconds else max(20, self.steps)           # fewer than 20 cannot rise and fall
         self.schedule = OneCycleLR(self.optimizer, lr, total_steps=total, pct_start=0.1)
         self.schedule.taken,self.schedule.seconds = 0,0.                 # steps, and their time: kept there, where they are saved
@@ -334,7 +334,7 @@ def fit(
     images:Images,       # what to learn from; the test images are only looked at, never learned from
     epochs:int=None,     # passes over the training images; 20 if not given, or as many as it takes for 1,200 steps
     batch_size:int=128,  # images per step, in all processes together
-    lr:float=2e-3,       # Adam's step size at its highest
+    lr:float=4e-3,       # Adam's step size at its highest
     out:Path=None,       # folder for model, history and checkpoint; nothing is written if not given
     resume:bool=False,   # go on with the run in `out`; start one if there is none
     overwrite:bool=False,# replace the run in `out`
