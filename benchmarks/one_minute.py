@@ -83,7 +83,7 @@ def keras_peer(train):
     @tf.function
     def learn(x):
         with tf.GradientTape() as tape: value = loss(tf.cast(tf.random.uniform(tf.shape(x)) < x, tf.float32))
-        optimizer.apply_gradients(zip(tape.gradient(value, weights), weights))
+        optimizer.apply_gradients(zip(tape.gradient(value, weights), weights, strict=True))
     batches = iter(tf.data.Dataset.from_tensor_slices(train[..., None].astype('float32')/255).shuffle(60_000).batch(32).repeat())
     def step():
         x = next(batches)
