@@ -89,8 +89,22 @@ weights: install-dev ## train the models in convvae/weights on MNIST, with their
 		$(BIN)/convvae_evaluate --run runs/mnist_$$z && $(BIN)/python tools/weights.py runs/mnist_$$z || exit 1; \
 	done
 
-# Figures, not a test: they depend on the machine and on what else it does
-bench: install ## how fast fit trains and a folder of JPEGs is read; with fewer of them: make bench N=2000
+# Keras and Pythae, in an environment of their own: it sees the packages of $(VENV), so torch is there but once, and changes none of them
+PEERS = .venv-peers
+peers = $(PEERS)/requirements.$(shell cksum < benchmarks/requirements.txt | cut -d' ' -f1)
+purelib = import sysconfig; print(sysconfig.get_path("purelib"))
+
+$(peers): | install
+	test -x $(PEERS)/bin/pip || $(BIN)/python -m venv $(PEERS)
+	$(BIN)/python -c '$(purelib)' > "$$($(PEERS)/bin/python -c '$(purelib)')/convvae.pth"
+	$(PEERS)/bin/python -m pip install -r benchmarks/requirements.txt
+	rm -f $(PEERS)/requirements.*
+	touch $@
+
+# Figures, not a test: they depend on the machine and on what else it does. Half an hour; benchmarks/*.json is what they were on ours
+bench: install $(peers) ## a minute beside three peers, the cost of growth, how fast fit trains and a folder is read; shorter: make bench N=2000 ONLY=convvae,torch
+	$(BIN)/python benchmarks/one_minute.py --peers $(PEERS) $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/fit.py
 	$(BIN)/python benchmarks/folder.py $(if $(N),--n $(N))
 
