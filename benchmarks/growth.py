@@ -9,7 +9,6 @@ memory or from a memory-mapped file. The result goes to growth.json.
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from shutil import disk_usage
 
 import numpy as np
+from one_minute import cpu
 
 here = Path(__file__).resolve().parent
 sides,batches,numbers = (28, 32, 64, 128, 256),(1, 8, 32, 128, 512, 2048),(1_000, 10_000, 100_000, 1_000_000)
@@ -99,8 +99,7 @@ if __name__ == '__main__':
         print(json.dumps(globals()[a.point.pop('what')](**a.point)))
         sys.exit()
     os.environ |= dict(OMP_NUM_THREADS='2', CUDA_VISIBLE_DEVICES='')
-    cpu = [o.split(': ')[1].strip() for o in Path('/proc/cpuinfo').read_text().splitlines() if 'model name' in o] if Path('/proc/cpuinfo').exists() else []
-    machine = dict(cpu=(cpu or [platform.processor()])[0], threads=2, memory=os.sysconf('SC_PHYS_PAGES')*os.sysconf('SC_PAGE_SIZE'),
+    machine = dict(cpu=cpu(), threads=2, memory=os.sysconf('SC_PHYS_PAGES')*os.sysconf('SC_PAGE_SIZE'),
                    disk_free=disk_usage(here).free, torch=version('torch'), date=str(date.today()))
     found = dict(size=[point('step', side=s, batch=b, seconds=a.seconds) for s in sides for b in (32, 128)],
                  batch=[point('step', side=28, batch=b, seconds=a.seconds) for b in batches],

@@ -157,9 +157,13 @@ def run_convvae(folder, seconds, curve):
              f'batch {plan["batch_size"]}; each point a training of so many seconds')
     return summary([curve[t] for t in sorted(curve)], title=f'convvae {version("convvae")}, PyTorch {version("torch")}', settings=words)
 
+def cpu():
+    "The processor's name"
+    names = [o.split(': ')[1].strip() for o in Path('/proc/cpuinfo').read_text().splitlines() if 'model name' in o] if Path('/proc/cpuinfo').exists() else []
+    return (names or [platform.processor()])[0]
+
 def machine():
-    cpu = [o.split(': ')[1].strip() for o in Path('/proc/cpuinfo').read_text().splitlines() if 'model name' in o] if Path('/proc/cpuinfo').exists() else []
-    return dict(cpu=(cpu or [platform.processor()])[0], threads=2, python=platform.python_version(), system=platform.platform(), date=str(date.today()))
+    return dict(cpu=cpu(), threads=2, python=platform.python_version(), system=platform.platform(), date=str(date.today()))
 
 def table(systems):
     best = min((s['to_100'] for name,s in systems.items() if name != 'convvae' and s['to_100']), default=None)

@@ -55,10 +55,10 @@ def looking(browser, url):
     page = context.new_page()
     page.on('console', lambda m: m.type in ('error', 'warning') and said.append(m.text))
     page.on('pageerror', lambda e: said.append(str(e)))
-    page.on('requestfailed', lambda r: 'ERR_ABORTED' in r.failure or said.append(f'{r.failure}: {r.url}'))  # aborted: the page was left
+    page.on('requestfailed', lambda r: said.append(f'failed: {r.url}'))
     page.on('response', lambda r: r.status >= 400 and said.append(f'{r.status}: {r.url}'))
     page.on('request', lambda r: r.url.startswith((root, f'blob:{root}', 'data:')) or said.append(f'another host: {r.url}'))
-    page.goto(url)
+    page.goto(url, wait_until='networkidle')  # whoever leaves a page earlier aborts its requests
     yield page
     page.wait_for_load_state('networkidle')
     context.close()
