@@ -5,17 +5,17 @@
 # %% auto #0
 __all__ = ['same_numbers', 'page_ops', 'most_args', 'page_html', 'picture', 'encoded', 'png', 'looking', 'home', 'subjects',
            'embedded', 'middle', 'between', 'saved', 'bare', 'Explorer', 'Player', 'LatentExplorer', 'Plane',
-           'plane_of', 'script', 'colours', 'tiles', 'view_of', 'map_figure', 'Pad', 'mapped', 'LatentMap', 'beside',
-           'Morph', 'heat', 'Weighed', 'ElboMicroscope', 'MeanImage', 'page_step', 'program', 'sheets', 'to_html']
+           'plane_of', 'script', 'colours', 'tiles', 'view_of', 'map_figure', 'Pad', 'map_points', 'LatentMap',
+           'beside', 'Morph', 'heat', 'Weighed', 'ElboMicroscope', 'MeanImage', 'page_step', 'program', 'sheets',
+           'to_html']
 
 # %% ../nbs/06_explore.ipynb #834b38a4
 import copy
 import html
 import json
 import math
-import os
 from base64 import b64encode
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -387,7 +387,7 @@ class Pad(anywidget.AnyWidget):
     at = traitlets.List([0., 0.]).tag(sync=True)     # u and v of the pointer
 
 # %% ../nbs/06_explore.ipynb #53e0c009
-def mapped(
+def map_points(
     model,             # a `ConvVAE`
     images=None,       # (N,C,H,W) whose posterior means are the points
     labels=None,       # (N,) whole numbers from 0 to 255
@@ -419,7 +419,7 @@ class LatentMap(Explorer):
         latents=None,      # (N,Z) posterior means that are at hand already, in place of images
         axes=None,         # two latents to begin with; if not given, the PCA plane of a model with more than two
     ):
-        self.mu,self.labels = mapped(model, images, labels, latents)
+        self.mu,self.labels = map_points(model, images, labels, latents)
         Z = model.latent_dim
         self.plane = plane_of(self.mu, axes or ((0, 1) if Z == 2 else None))
         super().__init__(model)
@@ -469,13 +469,10 @@ def beside(
     "A place to write to, renamed to `path` when all is well; a ValueError with the reason if that cannot be"
     path = Path(path)
     if path.is_dir(): raise ValueError(f'{path} is a folder: give the name of a file in it')
-    tmp = path.with_name(f'.{path.name}.{os.getpid()}')
+    from convvae.train import replacing  # here, since accelerate is slow to import
     try:
-        yield tmp
-        os.replace(tmp, path)
+        with replacing(path) as tmp: yield tmp
     except OSError as e: raise ValueError(f'cannot write {path}: {e.strerror or e}') from e
-    finally:
-        with suppress(OSError): tmp.unlink()
 
 class Morph(Explorer):
     "A path through chosen images, as a film to play and to save"
@@ -793,7 +790,7 @@ def to_html(
     "Write an explorer, map and sliders, as one page that needs neither kernel nor network"
     between('n, the number of sliders,', n, 1, 64, int)
     between('span, how far the sliders go,', span, 0.01, 100)
-    mu,labels = mapped(model, None, labels, latents)
+    mu,labels = map_points(model, None, labels, latents)
     Z,y = model.latent_dim,None if model.n_classes is None else 0
     images,found = subjects(model)
     with looking(model): order,rates = (v[:n].tolist() for v in active_latents(model, images, found))
