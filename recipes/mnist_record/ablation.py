@@ -1,6 +1,6 @@
 """What each ingredient does: small trainings that differ in one thing; run it again until it says that it is done
 
-python recipes/mnist_record/ablation.py --seconds 90
+python recipes/mnist_record/ablation.py
 """
 import json
 import math
@@ -24,6 +24,7 @@ variants = {
     'realnvp': ('plain', 'a RealNVP prior', dict(prior='realnvp'), {}),
     'both': ('realnvp', 'residual blocks too', dict(block='residual'), {}),
     'seed': ('both', 'nothing but the seed', {}, dict(seed=1)),
+    'seed_2': ('both', 'nothing but the seed, again', {}, dict(seed=2)),
     'stem': ('both', 'half a stem: 14 x 14', dict(stem=2), {}),
     'warm_up': ('both', 'warm-up of the rate', {}, dict(beta=warm_up)),
     'free_bits': ('both', 'free bits, 0.25 a latent', {}, dict(objective=partial(objective, free_bits=0.25))),
@@ -52,8 +53,8 @@ def change(
     return d.mean(), d.std()/math.sqrt(n)
 
 def ablation(
-    size:str='cpu',           # whose sizes and step size: cpu, gpu or tiny
-    seconds:float=90.,        # of training for each variant
+    size:str='small',         # whose sizes and step size: small, cpu, gpu or tiny
+    seconds:float=300.,       # of training for each variant
     k:int=64,                 # latents for each image that is measured
     images:int=1000,          # how many of those held out are measured
     hold_out:int=5000,        # the last so many training images are not trained on; the test images have no part in this
