@@ -28,8 +28,8 @@ from .evaluate import diagnose as look_for_faults
 from .evaluate import evaluate as measure
 from .loss import dreg_objective, iwae_objective, linear_warmup, objective, tc_objective
 from .model import ConvVAE, pick
-from .sample import compare, fit_mixture, grid, labels_of, save_gif, walk
-from .train import check_plan, fit, holds_run, labels_for, pick_device, replacing
+from .sample import compare, fit_mixture, grid, labels_of, replacing, save_gif, walk
+from .train import check_plan, fit, holds_run, labels_for, pick_device
 
 # %% ../nbs/07_cli.ipynb #7d0911ac
 latest = Path('runs/latest')
@@ -284,7 +284,7 @@ def sample(
             with replacing(out/'samples'/f'{i:03}.png') as tmp: to_pil_image(im.cpu()).save(tmp)
     if gif:
         film = walk(model, model.embed(x, y), steps=12, y=y)
-        with replacing(out/'samples.gif') as tmp: save_gif(film, tmp, seconds=0.08*len(film), back=False)
+        save_gif(film, out/'samples.gif', seconds=0.08*len(film), back=False)
     print(f'{num_samples} images with seed {seed} in {out/"samples.png"}')
 
 # %% ../nbs/07_cli.ipynb #d3f9caa7

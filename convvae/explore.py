@@ -36,7 +36,7 @@ from torchvision.utils import make_grid
 
 from .loss import distortion, factorises, rate
 from .model import VAEOut
-from .sample import active_latents, labels_of, lerp, save_gif, slerp, traverse, walk
+from .sample import active_latents, labels_of, lerp, replacing, save_gif, slerp, traverse, walk
 
 # %% ../nbs/06_explore.ipynb #70a1c0d4
 def picture(
@@ -469,7 +469,6 @@ def beside(
     "A place to write to, renamed to `path` when all is well; a ValueError with the reason if that cannot be"
     path = Path(path)
     if path.is_dir(): raise ValueError(f'{path} is a folder: give the name of a file in it')
-    from convvae.train import replacing  # here, since accelerate is slow to import
     try:
         with replacing(path) as tmp: yield tmp
     except OSError as e: raise ValueError(f'cannot write {path}: {e.strerror or e}') from e

@@ -43,7 +43,7 @@ def test_again_and_wrong(run, capsys):
     "A run that is done says so again; a size that is none is named"
     train(size='tiny', out=str(run))
     assert ': done; next' in capsys.readouterr().out
-    with pytest.raises(ValueError, match="unknown size 'huge': choose one of gpu, cpu, cpu_fine, small, tiny"): train(size='huge')
+    with pytest.raises(ValueError, match="unknown size 'huge': choose one of gpu, cpu, small, tiny"): train(size='huge')
 
 def test_choices_never_see_the_test_images():
     whole,images = load_images('digits'),record.images_for('digits', 200)

@@ -14,7 +14,8 @@ from convvae.cli import command
 from convvae.data import binarized
 from convvae.loss import dreg_objective, iwae_objective, objective
 from convvae.model import ConvVAE
-from convvae.train import pick_device, replacing
+from convvae.sample import replacing
+from convvae.train import pick_device
 
 # name -> (the variant it differs from, what is different, in what `ConvVAE` is given, in what `fit` is given)
 variants = {

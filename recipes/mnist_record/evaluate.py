@@ -13,8 +13,8 @@ from record import Tally, here, images_for, likelihood, progress_of, runs
 from convvae.cli import command, the_run
 from convvae.data import binarized, load_images
 from convvae.model import ConvVAE
-from convvae.sample import grid
-from convvae.train import pick_device, replacing
+from convvae.sample import grid, replacing
+from convvae.train import pick_device
 
 def evaluate(
     run:str=str(runs/'cpu'),   # the run's folder
