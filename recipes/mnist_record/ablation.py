@@ -19,7 +19,7 @@ from convvae.train import pick_device
 
 # name -> (the variant it differs from, what is different, in what `ConvVAE` is given, in what `fit` is given)
 variants = {
-    'plain': (None, 'plain convolutions, normal prior, ELBO', dict(block='plain', prior='normal'), {}),
+    'plain': (None, 'plain blocks, normal prior', dict(block='plain', prior='normal'), {}),
     'residual': ('plain', 'residual blocks', dict(block='residual'), {}),
     'vamp': ('plain', 'a VampPrior', dict(prior='vamp'), {}),
     'realnvp': ('plain', 'a RealNVP prior', dict(prior='realnvp'), {}),
