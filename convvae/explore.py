@@ -6,7 +6,7 @@
 __all__ = ['same_numbers', 'page_ops', 'most_args', 'page_html', 'picture', 'encoded', 'png', 'looking', 'home', 'subjects',
            'embedded', 'middle', 'between', 'saved', 'bare', 'Explorer', 'Player', 'LatentExplorer', 'Plane',
            'plane_of', 'script', 'colours', 'tiles', 'view_of', 'map_figure', 'Pad', 'map_points', 'LatentMap',
-           'beside', 'Morph', 'heat', 'Weighed', 'ElboMicroscope', 'MeanImage', 'page_step', 'program', 'sheets',
+           'writing', 'Morph', 'heat', 'Weighed', 'ElboMicroscope', 'MeanImage', 'page_step', 'program', 'sheets',
            'to_html']
 
 # %% ../nbs/06_explore.ipynb #834b38a4
@@ -463,14 +463,14 @@ class LatentMap(Explorer):
 
 # %% ../nbs/06_explore.ipynb #53e0c012
 @contextmanager
-def beside(
+def writing(
     path:Path, # of the file to be
 ):
-    "A place to write to, renamed to `path` when all is well; a ValueError with the reason if that cannot be"
+    "A ValueError with the reason, if what runs within cannot write the file"
     path = Path(path)
     if path.is_dir(): raise ValueError(f'{path} is a folder: give the name of a file in it')
     try:
-        with replacing(path) as tmp: yield tmp
+        yield
     except OSError as e: raise ValueError(f'cannot write {path}: {e.strerror or e}') from e
 
 class Morph(Explorer):
@@ -532,8 +532,8 @@ class Morph(Explorer):
         path:Path, # of the GIF
     )->Path:
         "Write the film, at the speed that is set"
-        with beside(path) as tmp:
-            save_gif(self.frames, tmp, seconds=len(self.frames)/self.speed.value, back=False, scale=max(1, round(140/self.frames.shape[-1])))
+        with writing(path):
+            save_gif(self.frames, path, seconds=len(self.frames)/self.speed.value, back=False, scale=max(1, round(140/self.frames.shape[-1])))
         return Path(path)
 
     def try_save(self):
@@ -820,5 +820,5 @@ def to_html(
     for run,side in [(decoder, 16)]*bool(decoder) + [(None, k) for k in (24, 16, 12, 8, 4)]:
         if len(text := page(run, side).encode()) <= limit: break
     else: raise ValueError(f'even tiles of {model.image_size[1]} x {model.image_size[2]} pixels take more than {limit} bytes: raise the limit')
-    with beside(path) as tmp: tmp.write_bytes(text)
+    with writing(path), replacing(path) as tmp: tmp.write_bytes(text)
     return Path(path)
