@@ -1,7 +1,7 @@
 # `make` alone prints what there is
 VENV ?= .venv
 PYTHON ?= python3
-NB ?= $(wildcard nbs/*.ipynb nbs/*/*.ipynb)
+NB ?= $(wildcard nbs/*.ipynb nbs/*/*.ipynb nbs/*/*/*.ipynb)
 BIN = $(VENV)/bin
 
 # Stamps are named by what the requirements say, not by dates: the files of a fresh clone are newer than any environment

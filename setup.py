@@ -2,7 +2,7 @@
 from configparser import ConfigParser
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ini = ConfigParser(delimiters=['='])
 ini.read('settings.ini', encoding='utf-8')
@@ -27,8 +27,8 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
         *(f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 15)),
     ],
-    packages=['convvae'],
-    package_data={'convvae': ['explore.js', 'weights/*/*']},
+    packages=find_packages(include=['convvae', 'convvae.*']),
+    package_data={'convvae': ['explore.js', 'views/*.js', 'weights/*/*']},
     python_requires='>=' + cfg['min_python'],
     install_requires=cfg['requirements'].split(),
     extras_require={extra: cfg[f'{extra}_requirements'].split() for extra in ('lab', 'onnx', 'dev')},

@@ -8,7 +8,7 @@ def contents(root): return {str(p.relative_to(root)): p.read_bytes() for p in ro
 
 def test_sync(clone):
     before = contents(clone)
-    for module in (clone/'convvae').glob('*.py'): module.unlink() # one whose notebook is gone must not stay unseen
+    for module in (clone/'convvae').rglob('*.py'): module.unlink() # one whose notebook is gone must not stay unseen
     scripts = Path(sysconfig.get_path('scripts'))
     for command in ([scripts/'nbdev_export'], [scripts/'nbdev_clean'], [sys.executable, 'tools/readme.py']):
         subprocess.run(command, cwd=clone, check=True)

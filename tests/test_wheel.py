@@ -45,7 +45,8 @@ def test_wheel(clone, tmp_path):
     ours, = site.glob('convvae-*.dist-info')
     for name in needed(Distribution.at(ours).requires): borrow(name, site)
 
-    modules = [f'convvae.{p.stem}' for p in (site/'convvae').glob('[!_]*.py')]
+    modules = sorted('.'.join(p.relative_to(site).with_suffix('').parts)
+                     for p in (site/'convvae').rglob('[!_]*.py'))
     assert modules
     where = run(python, '-c', f'import convvae, {", ".join(modules)}; print(convvae.__file__)', cwd=away)
     assert Path(where.strip()).is_relative_to(env), where
