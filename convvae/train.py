@@ -129,6 +129,7 @@ def fit(
     save_minutes:float=5.,  # save also within an epoch, if it takes longer than this
     max_seconds:float=None, # a budget of time for the steps, which the learning rate is fitted to
     report=None,          # called with the history after each epoch: `live_plot()`, for instance
+    started=None,         # called once the run's folder is ready, before the first step
     now=time.perf_counter,  # tells the time in seconds
 )->list:                  # a dict for each epoch: nats per image, learning rate, time
     "Train `model` on `images` with Adam and a one-cycle learning rate"
@@ -148,6 +149,7 @@ def fit(
     if not look_for_run(run, resume, overwrite, engine):
         begin(run, model, images, seed, engine)
         if ema: step.kept.load_state_dict(model.state_dict())
+    if started and engine.is_main_process: started()
     batches.epoch,batches.step = len(run.history),run.step
     bar = progress(total=clock.steps if epochs else None, initial=clock.taken, unit='step',
                    hidden=not engine.is_main_process)
