@@ -12,10 +12,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 def files(root):
-    "The files of the project: what git tracks or would track; in a source distribution, all but what tools leave behind"
-    git = subprocess.run(['git', 'ls-files', '-coz', '--exclude-standard'], cwd=root, capture_output=True, text=True)
+    "What git tracks or would track; in a source distribution, all but what tools leave behind"
+    listed = ['git', 'ls-files', '-coz', '--exclude-standard']
+    git = subprocess.run(listed, cwd=root, capture_output=True, text=True)
     found = [root/o for o in git.stdout.split('\0') if o] if git.returncode == 0 else []
-    if not found: found = [p for p in root.rglob('*') if not left_behind & set(p.relative_to(root).parts)]
+    if not found:
+        found = [p for p in root.rglob('*') if not left_behind & {*p.relative_to(root).parts}]
     return [p for p in found if p.is_file()]
 
 left_behind = {'.git', '.venv', '__pycache__', '.ipynb_checkpoints', '.pytest_cache', '.ruff_cache',
@@ -38,13 +40,15 @@ def clone(tmp_path):
 def chromium():
     "The path of a Chromium, by the name that Debian, Ubuntu or Google gives it"
     names = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'
-    return next(filter(None, map(shutil.which, names)), None) or pytest.skip(f'none of {", ".join(names)} is installed')
+    found = next(filter(None, map(shutil.which, names)), None)
+    return found or pytest.skip(f'none of {", ".join(names)} is installed')
 
 @pytest.fixture(scope='session')
 def browser(chromium):
     "A browser to open pages in"
     from playwright.sync_api import sync_playwright
-    with sync_playwright() as p, p.chromium.launch(executable_path=chromium, args=['--no-sandbox']) as browser: yield browser
+    how = dict(executable_path=chromium, args=['--no-sandbox'])
+    with sync_playwright() as p, p.chromium.launch(**how) as browser: yield browser
 
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *args): pass

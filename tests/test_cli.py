@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,17 +16,21 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from conftest import ROOT
+from fastcore.docments import docments
+
 from convvae import cli
 
+bin = Path(sys.executable).parent
 small = '--latent_dim 4 --channels 8,16'
-alone = {**os.environ, 'https_proxy': 'http://127.0.0.1:9', 'http_proxy': 'http://127.0.0.1:9'} # no way out, at once
+no_way_out = 'http://127.0.0.1:9'
+alone = {**os.environ, 'https_proxy': no_way_out, 'http_proxy': no_way_out}
 
 def run(command, cwd, **env):
     "`train.py ...` or `evaluate.py ...` from the clone, or `convvae_sample ...`, in another folder"
     name,*args = command.split()
-    start = [sys.executable, ROOT/name] if name.endswith('.py') else [os.path.join(os.path.dirname(sys.executable), name)]
-    return subprocess.run([*start, *args], cwd=cwd, capture_output=True, text=True,
-                          env={**alone, 'XDG_CACHE_HOME': str(cwd/'cache'), **env}, timeout=300)
+    start = [sys.executable, ROOT/name] if name.endswith('.py') else [bin/name]
+    env = {**alone, 'XDG_CACHE_HOME': str(cwd/'cache'), **env}
+    return subprocess.run([*start, *args], cwd=cwd, capture_output=True, text=True, env=env, timeout=300)
 
 def good(command, cwd, **env):
     "Its output; it must succeed"
@@ -37,7 +42,14 @@ def pictures(folder, n, mode='L', size=(32, 32), seed=0):
     "`n` random images in `folder`"
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    for i in range(n): Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).convert(mode).save(folder/f'{i}.png')
+    for i in range(n):
+        pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).convert(mode).save(folder/f'{i}.png')
+
+def epochs_of(run):
+    "The epochs in a run's history"
+    rows = csv.DictReader((run/'history.csv').read_text().splitlines())
+    return [int(row['epoch']) for row in rows]
 
 def test_either_spelling(tmp_path):
     good('convvae_train --latent-dim 3 --epochs 1 --channels 8 --batch-size 500 --out a', tmp_path)
@@ -47,15 +59,17 @@ def test_the_commands_of_the_description(tmp_path):
     good(f'train.py --epochs 2 --batch_size 64 {small}', tmp_path)
     out = good('evaluate.py --num_samples 10 --k 2', tmp_path)
     latest = tmp_path/'runs'/'latest'
-    files = {'model.safetensors', 'config.json', 'history.csv', 'samples.png', 'reconstructions.png', 'metrics.json'}
+    files = {'model.safetensors', 'config.json', 'history.csv', 'samples.png',
+             'reconstructions.png', 'metrics.json'}
     assert files <= {f.name for f in latest.iterdir()}
     assert latest.resolve().name.startswith('digits-')
     m = json.loads((latest/'metrics.json').read_text())
     assert m['elbo'] == pytest.approx(-(m['rate'] + m['distortion']), abs=1e-3)
     assert m['quantity'] == 'cross-entropy'
     for word in ('elbo', 'rate', 'distortion', 'samples.png'): assert word in out
-    with (latest/'history.csv').open() as f: assert [r['epoch'] for r in csv.DictReader(f)] == ['1', '2']
-    with Image.open(latest/'samples.png') as im: assert im.size == ((8*33 + 1)*2, (2*33 + 1)*2) # ten samples, eight to a row
+    assert epochs_of(latest) == [1, 2]
+    with Image.open(latest/'samples.png') as im: # ten samples, eight to a row
+        assert im.size == ((8*33 + 1)*2, (2*33 + 1)*2)
     good('convvae_sample --num_samples 3 --seed 1 --files --out drawn', tmp_path)
     assert len(list((tmp_path/'drawn'/'samples').iterdir())) == 3
 
@@ -71,32 +85,36 @@ def test_a_run_is_kept_resumed_or_overwritten(tmp_path):
     after = load_file(tmp_path/'mine'/'model.safetensors')
     assert all(torch.equal(weights[k], after[k]) for k in weights) # nothing of this has touched it
     good(command + ' --overwrite --seed 1', tmp_path)
-    assert any(not torch.equal(weights[k], v) for k,v in load_file(tmp_path/'mine'/'model.safetensors').items())
+    after = load_file(tmp_path/'mine'/'model.safetensors')
+    assert any(not torch.equal(weights[k], v) for k,v in after.items())
     assert (tmp_path/'runs'/'latest').resolve() == (tmp_path/'mine').resolve()
 
 def test_killed_and_resumed_is_the_same(tmp_path):
     command = f'convvae_train --epochs 12 --batch_size 64 {small}'
     good(f'{command} --out whole', tmp_path)
     name,*args = f'{command} --out broken'.split()
-    p = subprocess.Popen([os.path.join(os.path.dirname(sys.executable), name), *args], cwd=tmp_path, stdout=subprocess.DEVNULL)
-    end = time.time() + 120
-    while not (tmp_path/'broken'/'model.safetensors').exists() and time.time() < end: time.sleep(0.01)
+    p = subprocess.Popen([bin/name, *args], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    while not (tmp_path/'broken'/'model.safetensors').exists():
+        assert p.poll() is None
+        time.sleep(0.01)
     p.send_signal(signal.SIGKILL)
     p.wait()
     good(f'{command} --out broken --resume', tmp_path)
     a,b = (load_file(tmp_path/run/'model.safetensors') for run in ('whole', 'broken'))
     assert all(torch.equal(a[k], b[k]) for k in a)
-    with (tmp_path/'broken'/'history.csv').open() as f: assert [int(r['epoch']) for r in csv.DictReader(f)] == list(range(1, 13))
+    assert epochs_of(tmp_path/'broken') == list(range(1, 13))
 
 def test_images_in_data(tmp_path):
-    pictures(tmp_path/'data'/'a b', 6, 'RGB', (20, 31)); pictures(tmp_path/'data'/'ü', 6, 'RGB', (20, 31), seed=1)
+    for seed,name in enumerate(('a b', 'ü')):
+        pictures(tmp_path/'data'/name, 6, 'RGB', (20, 31), seed)
     out = good(f'train.py --data data --epochs 1 {small}', tmp_path)
     assert '3 x 20 x 31' in out
     good('evaluate.py --k 2 --num_samples 2', tmp_path)
     assert '3 x 12 x 16' in good(f'train.py --data data --epochs 1 --image_size 12,16 {small}', tmp_path)
 
 def test_skip_bad(tmp_path):
-    pictures(tmp_path/'data', 8); (tmp_path/'data'/'1.png').write_bytes(b'no picture')
+    pictures(tmp_path/'data', 8)
+    (tmp_path/'data'/'1.png').write_bytes(b'no picture')
     out = good(f'convvae_train --data data --skip_bad --epochs 1 {small}', tmp_path)
     assert '1 of 8 images' in out and '1.png' in out and 'warn(' not in out
     good('convvae_evaluate --k 2 --num_samples 2', tmp_path) # the run remembers
@@ -107,18 +125,23 @@ def write_mnist(root, n=150):
     raw.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for part in ('train', 't10k'):
-        for kind,ending,magic,shape in (('images', 'idx3', 0x803, (n, 28, 28)), ('labels', 'idx1', 0x801, (n,))):
-            data = rng.integers(0, 10 if kind == 'labels' else 256, shape, dtype=np.uint8)
-            (raw/f'{part}-{kind}-{ending}-ubyte').write_bytes(np.array([magic, *shape], dtype='>i4').tobytes() + data.tobytes())
+        for name,magic,shape in (('images-idx3', 0x803, (n, 28, 28)), ('labels-idx1', 0x801, (n,))):
+            data = rng.integers(0, 10 if 'labels' in name else 256, shape, dtype=np.uint8)
+            head = np.array([magic, *shape], dtype='>i4')
+            (raw/f'{part}-{name}-ubyte').write_bytes(head.tobytes() + data.tobytes())
 
 def test_mnist_is_read_where_it_is_and_nothing_is_downloaded(tmp_path):
     write_mnist(tmp_path/'sets')
-    out = good(f'convvae_train --data mnist --epochs 1 --binarize {small}', tmp_path, CONVVAE_DATA=str(tmp_path/'sets'))
+    here = dict(CONVVAE_DATA=str(tmp_path/'sets'))
+    out = good(f'convvae_train --data mnist --epochs 1 --binarize {small}', tmp_path, **here)
     assert '150 images to train on' in out
-    good('convvae_evaluate --k 1', tmp_path, CONVVAE_DATA=str(tmp_path/'sets'))
-    assert json.loads((tmp_path/'runs/latest/metrics.json').read_text())['quantity'] == 'nats'
-    missing = run('convvae_train --data mnist --epochs 1', tmp_path, CONVVAE_DATA=str(tmp_path/'elsewhere'))
-    assert missing.returncode == 2 and len(missing.stderr.splitlines()) == 1 and 'digits, which needs no network' in missing.stderr
+    good('convvae_evaluate --k 1', tmp_path, **here)
+    metrics = json.loads((tmp_path/'runs'/'latest'/'metrics.json').read_text())
+    assert metrics['quantity'] == 'nats'
+    elsewhere = dict(CONVVAE_DATA=str(tmp_path/'elsewhere'))
+    missing = run('convvae_train --data mnist --epochs 1', tmp_path, **elsewhere)
+    assert missing.returncode == 2 and len(missing.stderr.splitlines()) == 1
+    assert 'digits, which needs no network' in missing.stderr
 
 @pytest.fixture(scope='module')
 def folders(tmp_path_factory):
@@ -126,7 +149,8 @@ def folders(tmp_path_factory):
     d = tmp_path_factory.mktemp('bad')
     good(f'convvae_train --epochs 1 {small}', d)
     (d/'empty').mkdir()
-    pictures(d/'broken', 3); (d/'broken'/'1.png').write_bytes(b'no picture')
+    pictures(d/'broken', 3)
+    (d/'broken'/'1.png').write_bytes(b'no picture')
     pictures(d/'colour', 4, 'RGB')
     (d/'file').touch()
     return d
@@ -135,8 +159,8 @@ bad = {
     'convvae_train --data mnits': 'choose one of digits, sprites',
     'convvae_train --data empty': 'no images in',
     'convvae_train --data broken': '1 of 3 images cannot be read',
-    'convvae_train --epochs -1': 'epochs must be at least 1, got -1',
-    'convvae_train --batch_size 0': 'batch_size must be at least 1, got 0',
+    'convvae_train --epochs -1': 'epochs must be a whole number of at least 1, got -1',
+    'convvae_train --batch_size 0': 'batch_size must be a whole number of at least 1, got 0',
     'convvae_train --latent_dim 0': 'latent_dim must be a whole number of at least 1, got 0',
     'convvae_train --image_size 0': 'at least 1 pixel a side, got 0 x 0',
     'convvae_train --channels 8;16': 'comma-separated whole numbers',
@@ -146,13 +170,13 @@ bad = {
     'convvae_train --epochs 1 --out file/run': 'file/run',
     'convvae_evaluate --run nowhere': 'no run in nowhere',
     'convvae_evaluate --data colour': '1 x 32 x 32',
-    'convvae_evaluate --k 0': 'k must be at least 1',
-    'convvae_evaluate --num_samples 0': 'num_samples must be at least 1',
+    'convvae_evaluate --k 0': 'k must be a whole number of at least 1',
+    'convvae_evaluate --num_samples 0': 'num_samples must be a whole number of at least 1',
     'convvae_train --precision fp4': 'no or bf16',
     'convvae_train --log_with parchment': 'pip install it',
     'convvae_train --like nowhere': 'name one with --like',
     'convvae_train --conditional --data colour': 'has no labels',
-    'convvae_sample --num_samples 0': 'num_samples must be at least 1',
+    'convvae_sample --num_samples 0': 'num_samples must be a whole number of at least 1',
     'convvae_sample --temperature -1': 'temperature must be at least 0',
 }
 
@@ -170,4 +194,5 @@ def test_help_explains_every_option(command, tmp_path):
     out = good(f'convvae_{command.__name__} --help', tmp_path)
     text = ' '.join(out.split())
     for name in inspect.signature(command).parameters: assert f'--{name}' in text
-    for option in cli.parser_of(command)._actions: assert len(option.help) > 15 and ' '.join(option.help.split()) in text, option.dest
+    for name,d in docments(command, full=True, returns=False).items():
+        assert len(d.docment) > 15 and ' '.join(d.docment.split()) in text, name

@@ -11,4 +11,5 @@ def test_readme(tmp_path):
     assert readme.exists(), 'There is no README.md: run `make readme`'
     blocks = re.findall(r'^```python\n(.*?)^```', readme.read_text(encoding='utf-8'), re.M | re.S)
     assert blocks, 'README.md shows no Python'
-    subprocess.run([sys.executable, '-c', '\n'.join(blocks)], cwd=tmp_path, env={**os.environ, 'MPLBACKEND': 'Agg'}, check=True)
+    program = [sys.executable, '-c', '\n'.join(blocks)]
+    subprocess.run(program, cwd=tmp_path, env={**os.environ, 'MPLBACKEND': 'Agg'}, check=True)

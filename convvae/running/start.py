@@ -123,7 +123,7 @@ def open_run(
     engine,         # from `pick_device`
     started=None,   # called by the main process when the folder is ready
 ):
-    "Bring back the run that is to be resumed, or begin a new one: with the mean image, if it is fresh"
+    "Bring back the run that is to be resumed, or begin a new one, from the mean image"
     found = run.find(resume, overwrite)
     engine.wait_for_everyone()
     if not found:

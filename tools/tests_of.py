@@ -1,0 +1,26 @@
+"""The tests that belong to a notebook: python tools/tests_of.py nbs/package/02_loss.ipynb
+
+Files of tests/ are named by the rooms that they guard: test_running_record.py belongs to running/record, test_running_*.py to
+everything in running/, and what has no file of its own has the tests of style and of imports
+"""
+import re
+import sys
+from pathlib import Path
+
+root = Path(__file__).resolve().parent.parent
+always = ['test_imports', 'test_style']
+others = { # door -> tests that have another name
+    'data': ['test_batches', 'test_sources_*'], 'layers': ['test_model'], 'saving': ['test_model', 'test_pinned'],
+    'train': ['test_running_*'], 'explore': ['test_views_*'], 'command': ['test_cli'], 'zoo': ['test_model'],
+    'index': ['test_readme', 'test_sync'], 'model': ['test_pinned'], 'loss': ['test_model'],
+}
+
+def tests_of(path):
+    "The files of tests for the notebook at `path`"
+    parts = [re.sub(r'^\d\d_', '', part) for part in Path(path).with_suffix('').parts]
+    room = [part for part in parts if part not in ('nbs', 'package', 'learn', 'jobs')]
+    names = [f'test_{"_".join(room)}', *others.get(room[-1], []), *others.get(room[0], []), *always]
+    found = [p for name in dict.fromkeys(names) for p in sorted((root/'tests').glob(f'{name}.py'))]
+    return [str(p.relative_to(root)) for p in found]
+
+if __name__ == '__main__': print(*tests_of(sys.argv[1]))
