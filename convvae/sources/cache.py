@@ -30,7 +30,7 @@ def cache_root()->Path: # the folder that decoded images are kept in
     "convvae in $XDG_CACHE_HOME, or ~/.cache/convvae"
     return Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache').expanduser()/'convvae'
 
-# %% ../../nbs/package/sources/cache.ipynb #455df168
+# %% ../../nbs/package/sources/cache.ipynb #a5679030
 @dataclass(frozen=True)
 class Plan:
     "What the pictures of a set are brought to, and which of them cannot be"
@@ -43,6 +43,12 @@ class Plan:
         "Of each image"
         return 1 if self.mode == 'L' else 3, *self.size
 
+    def at(self,
+        image_size:int|tuple|None, # S or (H,W); None leaves it as it is
+    )->'Plan':
+        "The same for a size that was asked for"
+        return self if image_size is None else replace(self, size=as_size(image_size))
+
     def kept(self,
         n:int,   # how many pictures there are
     )->list:     # of whole numbers
@@ -51,20 +57,23 @@ class Plan:
         return [k for k in range(n) if k not in broken]
 
 def survey(
-    headers:list,              # of each picture, or the exception that came of reading it
-    image_size:int|tuple=None, # S or (H,W); decided from the headers if not given
+    headers:list, # of each picture, or the exception that came of reading it
 )->Plan:
     "The plan that follows from headers: one size for all, and colour if one of them has it"
     good = [h for h in headers if not isinstance(h, Exception)]
-    size = choose_size([h.size for h in good], image_size)
+    broken = [(k, one_line(h)) for k,h in enumerate(headers) if isinstance(h, Exception)]
     mode = 'L' if all(h.grey for h in good) else 'RGB'
-    return Plan(size, mode, broken_among(headers))
+    return Plan(choose_size([h.size for h in good]), mode, tuple(broken))
 
-def broken_among(headers:list)->tuple:
-    "(place, reason) of each picture that could not be read"
-    return tuple((k, one_line(h)) for k,h in enumerate(headers) if isinstance(h, Exception))
+def first_guess(
+    pictures:Pictures,
+    few:int=32, # of them are looked at
+)->Plan:
+    "The plan that would do if all pictures were like the first"
+    first = replace(pictures, sources=pictures.sources[:few])
+    return survey(list(first.each(lambda im, _: read_header(im))))
 
-# %% ../../nbs/package/sources/cache.ipynb #1db32e2c
+# %% ../../nbs/package/sources/cache.ipynb #5724fd18
 def reserve(
     f,        # an open file
     size:int, # bytes
@@ -99,70 +108,55 @@ def fill(
         f.truncate(len(kept)*each)
     return headers
 
-def fill_as_they_are(
-    path:Path, # of the file to be
-    pictures:Pictures,
-    guess:Plan,# that of a few pictures
-    image_size:int|tuple=None, # S or (H,W); decided from the pictures if not given
-)->Plan:       # that of all of them, which was followed
-    "Fill a file by a guess, and once more where the pictures turn out to be otherwise"
-    plan = survey(fill(path, pictures, guess), image_size)
-    if plan.shape == guess.shape:
-        return plan
-    headers = fill(path, pictures, plan)
-    return replace(plan, broken=broken_among(headers))
+# %% ../../nbs/package/sources/cache.ipynb #fcc993f6
+def plan_file(stem:Path)->Path: # `stem` is a path without the ending that tells what is in a file
+    return Path(f'{stem}.json')
 
-# %% ../../nbs/package/sources/cache.ipynb #0afffc8b
-def read_plan(path:Path)->Plan|None:
-    "The plan that a file holds, if it does"
-    try:
-        held = json.loads(path.read_text())
-        return Plan(tuple(held['size']), held['mode'], tuple(map(tuple, held['broken'])))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def pixels_file(stem:Path, plan:Plan)->Path:
+    return Path(f'{stem}.{"x".join(map(str, plan.shape))}.bytes')
 
-def recorded(
-    pixels:Path,
-    record:Path,   # of the plan by which they were filled
+def kept_plan(
+    stem:Path,
     pictures:Pictures,
 )->Plan|None:
-    "The plan of an earlier reader, if its pixels are whole and what was broken is broken still"
-    plan = read_plan(record)
-    if plan is None or not pixels.exists():
-        return None
-    n = len(pictures.sources) - len(plan.broken)
-    if pixels.stat().st_size != n*math.prod(plan.shape):
+    "The plan of an earlier reader, if there is one and what was broken is broken still"
+    try:
+        held = json.loads(plan_file(stem).read_text())
+        plan = Plan(tuple(held['size']), held['mode'], tuple(map(tuple, held['broken'])))
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     again = replace(pictures, sources=[pictures.sources[k] for k,_ in plan.broken])
     def try_to_read(im, _): to_pixels(im, plan.size, plan.mode, pictures.trim)
     mended = any(failure is None for failure in again.each(try_to_read))
     return None if mended else plan
 
+def is_whole(
+    path:Path, # of the pixels
+    plan:Plan, # of their size
+    n:int,     # how many pictures there are
+)->bool:
+    "Are the pixels of all pictures there?"
+    size = (n - len(plan.broken))*math.prod(plan.shape)
+    return path.exists() and path.stat().st_size == size
+
 def publish(
-    pixels:Path,   # the file to be
-    record:Path,   # of the plan by which it is filled
+    stem:Path,
     pictures:Pictures,
-    image_size:int|tuple=None, # S or (H,W); decided from the pictures if not given
-)->Plan:
-    "Decode all pictures into a file; it appears when it is whole, with the plan that was followed"
-    first = replace(pictures, sources=pictures.sources[:32])
-    guess = survey(list(first.each(lambda im, _: read_header(im))), image_size)
-    with replacing(pixels, record) as (draft, note):
-        plan = fill_as_they_are(draft, pictures, guess, image_size)
-        note.write_text(json.dumps(asdict(plan)))
-    return plan
+    plan:Plan,                 # which may be a guess
+    image_size:int|tuple=None, # S or (H,W); the plan's own if not given
+)->Plan:                       # that of all pictures, for which there are pixels now
+    "Fill and put into place what a plan asks for, until the pictures turn out to be as planned"
+    while True:
+        pixels = pixels_file(stem, plan.at(image_size))
+        with replacing(pixels, plan_file(stem)) as (draft, note):
+            found = survey(fill(draft, pictures, plan.at(image_size)))
+            note.write_text(json.dumps(asdict(found)))
+        if found.at(image_size).shape == plan.at(image_size).shape:
+            return found
+        pixels.unlink()
+        plan = found
 
-def discard(
-    cache:Path,
-    key:str,     # begins the names of files that may still be of use
-    *files:Path, # to be removed in any case
-):
-    "Remove files of other keys, which belong to pictures as they were"
-    for old in (*cache.glob('*.json'), *cache.glob('*.bytes*')):
-        if old in files or not old.name.startswith(key):
-            old.unlink()
-
-# %% ../../nbs/package/sources/cache.ipynb #9067e32c
+# %% ../../nbs/package/sources/cache.ipynb #d8d58d05
 @contextmanager
 def alone_in(cache:Path):
     "A folder in which no other process reads or writes images meanwhile"
@@ -191,7 +185,7 @@ def report_broken(
     if len(broken) == len(sources): raise ValueError(f'{what}, so none is left: {names}')
     warnings.warn(f'{what} and are left out: {names}', stacklevel=4)
 
-# %% ../../nbs/package/sources/cache.ipynb #7232cc48
+# %% ../../nbs/package/sources/cache.ipynb #2bf2d2ce
 def decode(
     cache:Path,                # the folder that keeps the result
     key:str,                   # changes when an image does
@@ -202,14 +196,18 @@ def decode(
     open_image=open_file,      # source -> PIL image
 )->tuple[Tensor,list]:         # uint8 (N,C,H,W), memory-mapped; the places in `sources` of these N
     "Every image brought to one size and one number of channels; done once, kept in `cache`"
-    pictures = Pictures(sources, open_image, trim)
-    asked = 'own' if image_size is None else 'x'.join(map(str, as_size(image_size)))
-    pixels,record = (cache/f'{key[:16]}.{asked}.{kind}' for kind in ('bytes', 'json'))
+    pictures,n = Pictures(sources, open_image, trim),len(sources)
+    stem = cache/key[:16]
     with alone_in(cache):
-        plan = recorded(pixels, record, pictures)
+        plan = kept_plan(stem, pictures)
         if plan is None:
-            discard(cache, f'{key[:16]}.', pixels, record)
-            plan = publish(pixels, record, pictures, image_size)
+            for old in (*cache.glob('*.json'), *cache.glob('*.bytes*')):
+                old.unlink()
+            plan = first_guess(pictures)
+        asked = plan.at(image_size)
+        if not is_whole(pixels_file(stem, asked), asked, n):
+            plan = publish(stem, pictures, plan, image_size)
+            asked = plan.at(image_size)
         if plan.broken:
             report_broken(sources, plan.broken, skip_bad)
-        return mapped(pixels, *plan.shape), plan.kept(len(sources))
+        return mapped(pixels_file(stem, asked), *asked.shape), plan.kept(n)

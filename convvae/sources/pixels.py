@@ -12,8 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from .images import as_size
-
 # %% ../../nbs/package/sources/pixels.ipynb #bac0a90f
 others_work = {'EPS', 'WMF', 'BUFR', 'GRIB', 'HDF5', 'MPEG'}  # or only recognised
 
@@ -76,13 +74,10 @@ def read_header(
     return Header((w, h) if lies_on_its_side else (h, w), im.mode in grey_modes)
 
 def choose_size(
-    sizes:list,                # (H,W) of each image
-    image_size:int|tuple=None, # S, (H,W), or None to decide
-    most:int=64,               # the longest side that is kept as it is
-)->tuple:                      # (H,W)
-    "The size that a folder's images are brought to"
-    if image_size is not None:
-        return as_size(image_size)
+    sizes:list,  # (H,W) of each image
+    most:int=64, # the longest side that is kept as it is
+)->tuple:        # (H,W)
+    "The size that a set of images is brought to, if none is asked for"
     all_alike = len(set(sizes)) == 1
     return sizes[0] if all_alike and max(sizes[0]) <= most else (most, most)
 
