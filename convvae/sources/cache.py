@@ -109,10 +109,14 @@ def fill(
     return headers
 
 # %% ../../nbs/package/sources/cache.ipynb #fcc993f6
-def plan_file(stem:Path)->Path: # `stem` is a path without the ending that tells what is in a file
+def plan_file(
+    stem:Path, # a path without the ending
+)->Path:
+    "Where the plan of a set is kept"
     return Path(f'{stem}.json')
 
 def pixels_file(stem:Path, plan:Plan)->Path:
+    "Where its pixels are kept, for one shape"
     return Path(f'{stem}.{"x".join(map(str, plan.shape))}.bytes')
 
 def kept_plan(

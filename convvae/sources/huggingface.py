@@ -104,5 +104,5 @@ def load_dataset(
     else:
         name,cache = 'dataset',None
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # it stays mapped
-            x,kept = decode(Path(folder), '', rows, image_size, skip_bad, open_image=open_image)
+            x,kept = decode(Path(folder), 'once', rows, image_size, skip_bad, open_image=open_image)
     return sliced(name, cache, x, kept, n, *labels_of(parts, rows))

@@ -49,7 +49,7 @@ class Pictures:
 
     def each(self,
         read,          # PIL image, its place in `sources` -> what is wanted of it
-        desc:str='',   # what the progress bar says
+        desc:str='',   # what the progress bar says; there is none without it
     )->Iterator:       # what `read` gave for each, in order; for a broken picture, an exception
         "`read` applied to every picture"
         def attempt(i):
@@ -59,7 +59,7 @@ class Pictures:
             except Exception as e:  # Pillow raises many kinds, some of which cannot be sent
                 return ValueError(one_line(e))
         n = len(self.sources)
-        with warnings.catch_warnings(), progress(total=n, desc=desc) as bar:
+        with warnings.catch_warnings(), progress(total=n, desc=desc, hidden=not desc) as bar:
             warnings.simplefilter('ignore')  # what Pillow finds odd but can read
             warnings.simplefilter('error', Image.DecompressionBombWarning)
             for part in in_parallel(attempt, n):
