@@ -51,3 +51,41 @@ def one_line(text)->str: # of a name or an exception
     "A text without line ends, and without bytes that cannot be printed; never empty"
     printable = str(text).encode(errors='backslashreplace').decode()
     return ' '.join(printable.split()) or type(text).__name__
+
+# %% ../nbs/package/checks.ipynb #9fb1cae7
+def check_sizes(
+    image_size:tuple, # what ought to be (C,H,W)
+    latent_dim:int,   # Z
+    channels:tuple,   # after each stage
+    stem:int,         # by how much the first stage shrinks
+    n_classes:int,    # or None
+):
+    "Raise a ValueError for sizes that no model can have"
+    if len(image_size) != 3:
+        raise ValueError(f'image_size must be (channels, height, width), got {tuple(image_size)}')
+    if not 1 <= len(channels) <= 16:
+        raise ValueError('channels must name 1 to 16 stages, each of which shrinks the image, '
+                         f'got {len(channels)}')
+    at_least_one('each part of image_size', *image_size)
+    at_least_one('latent_dim', latent_dim)
+    at_least_one('stem', stem)
+    at_least_one('each of channels', *channels)
+    if n_classes is not None: at_least_one('n_classes', n_classes)
+
+# %% ../nbs/package/checks.ipynb #1a59351c
+def check_images(
+    x,                # a tensor: what ought to be (B,C,H,W) floats in [0,1]
+    image_size:tuple, # (C,H,W) that the model was made for
+):
+    "Raise a ValueError that says what is wrong with a batch of images"
+    if x.dim() != 4 or x.shape[1:] != image_size:
+        c,h,w = image_size
+        raise ValueError(f'this model takes batches of {c} x {h} x {w} images '
+                         f'(channels x height x width), got shape {tuple(x.shape)}')
+    if not x.is_floating_point():
+        raise ValueError(f'pixels must be floats in [0, 1], got {x.dtype}: use x/255 for bytes')
+    if not x.numel(): return
+    low,high = (v.item() for v in x.detach().aminmax())
+    if not (low >= 0 and high <= 1):  # also true for NaN
+        raise ValueError(f'pixels must lie in [0, 1], got values from {low:g} to {high:g}: '
+                         'rescale the images, or look for NaN')
