@@ -99,6 +99,26 @@ def shifted(
     x = x.gather(2, rows[:, None, :, None].expand_as(x))
     return x.gather(3, cols[:, None, None].expand_as(x))
 
+def varied(
+    x:Tensor,          # uint8 (b,C,H,W): this shard's part of a batch
+    n:int,             # images in the whole batch, for all of which numbers are drawn
+    mine,              # takes this shard's part of them
+    g:torch.Generator,
+    flip:bool,         # mirror half of the images?
+    crop:int,          # shift by up to so many pixels
+    binarize:bool,     # draw each pixel white with the probability of its shade?
+)->Tensor:             # float (b,C,H,W) in [0,1]
+    "Images as a model gets them: mirrored, shifted and binarised by chance, as far as asked for"
+    on = dict(generator=g, device=x.device)
+    if flip or crop:
+        down,right = (torch.randint(-crop, crop + 1, (n, 1), **on) for _ in range(2))
+        mirrored = torch.rand(n, 1, **on) < 0.5 if flip else torch.zeros_like(down) > 0
+        x = shifted(x, *map(mine, (down, right, mirrored)))
+    x = x.float()/255
+    if binarize:
+        x = (mine(torch.rand(n, *x.shape[1:], **on)) < x).float()
+    return x
+
 # %% ../nbs/package/00_data.ipynb #e3af318a
 class Batches:
     "Float batches (B,C,H,W) in [0,1], cut from bytes; a pass is an epoch, its last may be smaller"
@@ -147,33 +167,17 @@ class Batches:
             x = x.pin_memory()
         return x.to(self.device, non_blocking=pin)
 
-    def vary(self, x:Tensor, n:int, g:torch.Generator)->Tensor: # uint8 (b,C,H,W) -> float
-        "This shard's part of a batch of n: mirrored, shifted, binarised by chance, if asked for"
-        on = dict(generator=g, device=x.device)
-        if self.flip or self.crop:
-            down,right = (torch.randint(-self.crop, self.crop + 1, (n, 1), **on) for _ in range(2))
-            mirrored = torch.rand(n, 1, **on) < 0.5 if self.flip else torch.zeros_like(down) > 0
-            x = shifted(x, *map(self.mine, (down, right, mirrored)))
-        x = x.float()/255
-        if self.binarize:
-            x = (self.mine(torch.rand(n, *x.shape[1:], **on)) < x).float()
-        return x
-
-    def order(self)->Tensor: # int64 (N,)
-        "The images in the order of this epoch"
-        n = len(self.images)
-        if not self.shuffle:
-            return torch.arange(n)
-        return torch.randperm(n, generator=generator('order', self.seed, self.epoch))
-
     def __iter__(self)->Iterator:
-        epoch,start = self.epoch,self.step
-        whole = self.order().split(self.batch_size)[start:]
+        n,epoch,start = len(self.images),self.epoch,self.step
+        order = torch.arange(n)
+        if self.shuffle:
+            order = torch.randperm(n, generator=generator('order', self.seed, epoch))
+        whole = order.split(self.batch_size)[start:]
         parts = [self.mine(i) for i in whole]
         bytes_of = (ahead if self.far else map)(self.rows, parts)
         for step,(i,part,x) in enumerate(zip(whole, parts, bytes_of, strict=True), start):
             g = generator('pixels', self.seed, epoch, step, device=self.device)
-            x = self.vary(x, len(i), g)
+            x = varied(x, len(i), self.mine, g, self.flip, self.crop, self.binarize)
             yield x if self.labels is None else (x, self.labels[part].to(self.device))
         self.epoch,self.step = epoch + 1,0
 
