@@ -41,7 +41,8 @@ def pick(
     if name is None:
         raise ValueError(f'the {what} was no named one, so config.json cannot hold it: '
                          f'load with {what}=..., the part itself')
-    if not isinstance(name, str): return name
+    if not isinstance(name, str):
+        return name
     if name not in options:
         raise ValueError(f'unknown {what} {name!r}: choose one of {", ".join(options)}')
     return options[name]
@@ -70,7 +71,8 @@ def check_sizes(
     at_least_one('latent_dim', latent_dim)
     at_least_one('stem', stem)
     at_least_one('each of channels', *channels)
-    if n_classes is not None: at_least_one('n_classes', n_classes)
+    if n_classes is not None:
+        at_least_one('n_classes', n_classes)
 
 # %% ../nbs/package/checks.ipynb #1a59351c
 def check_images(
@@ -84,7 +86,8 @@ def check_images(
                          f'(channels x height x width), got shape {tuple(x.shape)}')
     if not x.is_floating_point():
         raise ValueError(f'pixels must be floats in [0, 1], got {x.dtype}: use x/255 for bytes')
-    if not x.numel(): return
+    if not x.numel():
+        return
     low,high = (v.item() for v in x.detach().aminmax())
     if not (low >= 0 and high <= 1):  # also true for NaN
         raise ValueError(f'pixels must lie in [0, 1], got values from {low:g} to {high:g}: '

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .checks import at_least_one
 from .command import command
-from .running.folders import find_run, folder_for, latest, point_latest
+from .running.folders import find_run, folder_for, point_latest
 from .running.options import as_trained, goal_of, images_of, load, size_of, whole_numbers
 
 # %% ../nbs/package/07_cli.ipynb #3a2cec27
@@ -26,15 +26,18 @@ def write_pictures(
     binarize:bool,   # reconstruct black-and-white test images?
     seed:int,        # of the draws
 ):
-    "samples.png: draws from the prior; reconstructions.png: test images above their reconstructions"
+    "samples.png: draws from the prior; reconstructions.png: test images and what is made of them"
     from convvae.sample import compare, grid, labels_of
     from convvae.saving import replacing
     drawn = model.sample(num_samples, seed=seed, y=labels_of(model, num_samples))
-    with replacing(out/'samples.png') as draft: grid(drawn).save(draft)
-    if not len(images.test): return
+    with replacing(out/'samples.png') as draft:
+        grid(drawn).save(draft)
+    if not len(images.test):
+        return
     x = as_trained(images.test[:12], binarize, seed).to(model.device)
     y = images.test_labels[:12] if model.n_classes else None
-    with replacing(out/'reconstructions.png') as draft: compare(model, x, y).save(draft)
+    with replacing(out/'reconstructions.png') as draft:
+        compare(model, x, y).save(draft)
 
 # %% ../nbs/package/07_cli.ipynb #f92d36d2
 def describe(
@@ -49,32 +52,35 @@ def describe(
 
 # %% ../nbs/package/07_cli.ipynb #b893e066
 def train(
-    data:str='digits',            # a folder of images, an .npz file, or a name: digits, sprites, sprites_bw, mnist, fashion_mnist, kmnist, emnist, omniglot, svhn, cifar10, celeba
+    # a folder of images, an .npz file, or one of digits, sprites, sprites_bw, mnist, fashion_mnist,
+    # kmnist, emnist, omniglot, svhn, cifar10, celeba
+    data:str='digits',
     out:str=None,                 # folder for the run (default: runs/<data>-<time>)
-    epochs:int=None,              # passes over the training images (default: 20, or as many as it takes for 1,200 steps)
-    max_seconds:float=None,       # end after so many seconds of training; the schedule fits itself to it
+    epochs:int=None,              # passes over the training images (default: 20, or 1,200 steps)
+    max_seconds:float=None,       # end after so many seconds of training; the schedule fits itself
     batch_size:int=128,           # images per step
     lr:float=4e-3,                # Adam's step size at its highest
     latent_dim:int=64,            # number of latents
     channels:str='32,64,128',     # channels after each stage
-    stem:int=4,                   # by how much the first stage shrinks the image: 4 is quick, 2 finer; each further one halves it
+    stem:int=4,                   # the first stage shrinks images by so much: 4 is quick, 2 finer
     block:str='plain',            # the stages: plain, residual
     norm:str=None,                # none, group (default: none for plain, group for residual)
-    likelihood:str='bernoulli',   # bernoulli, continuous_bernoulli, gaussian, optimal_gaussian, discretized_logistic
+    # bernoulli, continuous_bernoulli, gaussian, optimal_gaussian, discretized_logistic
+    likelihood:str='bernoulli',
     prior:str='normal',           # normal, vamp, mog, realnvp
     conditional:bool=False,       # tell the model the labels, and draw to order later
     objective:str='elbo',         # elbo, tc (total correlation), iwae or dreg (importance-weighted)
-    beta:float=1.,                # weight on the rate, or with tc on the total correlation; 1 is the ELBO
+    beta:float=1.,                # weight on the rate, or with tc on the total correlation
     warm_up:float=0.,             # share of the training in which that weight rises from 0
     free_bits:float=0.,           # nats per latent that cost nothing
-    k:int=None,                   # latents drawn per image in training (default: 1; for iwae and dreg 8)
-    binarize:bool=False,          # draw black-and-white pixels from the grey ones, anew in each epoch
-    image_size:str=None,          # S or H,W: bring the images to this size (default: the data set's own)
+    k:int=None,                   # latents per image in training (default: 1; for iwae and dreg 8)
+    binarize:bool=False,          # draw black-and-white pixels from grey ones, anew in each epoch
+    image_size:str=None,          # S or H,W: bring images to this size (default: the set's own)
     skip_bad:bool=False,          # go on without images that cannot be read
     flip:bool=False,              # show images also mirrored
     crop:int=0,                   # shift images by up to so many pixels
-    ema:float=0.,                 # end with a moving average of the weights, of this decay; 0.999, say
-    patience:int=None,            # stop after so many epochs without a better test ELBO, and end with the best weights
+    ema:float=0.,                 # end with a moving average of the weights, of this decay: 0.999
+    patience:int=None,            # stop after so many epochs without a better test ELBO
     pieces:int=1,                 # cut each batch into so many, to save memory
     precision:str=None,           # no or bf16 (default: bf16 where a CUDA device is good at it)
     compile:bool=False,           # torch.compile the model first
@@ -82,7 +88,7 @@ def train(
     seed:int=0,                   # of weights, order, noise, and the split of a folder
     device:str=None,              # cpu, cuda or mps (default: the fastest present)
     num_samples:int=64,           # images in samples.png
-    resume:bool=False,            # go on with the run in --out, or else in runs/latest; start one if there is none
+    resume:bool=False,            # go on with the run in --out, or runs/latest; start one if none
     overwrite:bool=False,         # replace the run in --out
 ):
     "Train a convolutional VAE; leaves model, history and pictures in the run's folder"
@@ -112,7 +118,8 @@ def train(
     del settings['num_samples']
     history = fit(model, images, **passed | goal | dict(
         out=out, settings=settings, started=partial(point_latest, out)))
-    if not engine.is_main_process: return
+    if not engine.is_main_process:
+        return
     write_pictures(model, images, out, num_samples, binarize, seed)
     score = history[-1].get('test_elbo', history[-1]['train_elbo'])
     print(f'{out}: {len(history)} epochs are done, ELBO {score:.2f} nats per image; '
@@ -144,7 +151,8 @@ def evaluate(
         draft.write_text(json.dumps(dict(metrics, data=images.name), indent=2))
     write_pictures(model, images, run, num_samples, binarize, seed)
     print(f'{run} on {images.name}, nats per image:\n\n{metrics}\n')
-    if diagnose: print(f'{measures.diagnose(model, images, binarize, seed=seed)}\n')
+    if diagnose:
+        print(f'{measures.diagnose(model, images, binarize, seed=seed)}\n')
     print(f'pictures: {run/"samples.png"}, {run/"reconstructions.png"}')
 
 # %% ../nbs/package/07_cli.ipynb #4579c4d4
@@ -161,7 +169,8 @@ def fit_to_training(
     labels,_ = labels_for(model, images)
     some = slice(None, None, -(-len(images.train)//10_000))
     x = as_trained(images.train[some], settings.get('binarize', False))
-    return fit_mixture(model, x.to(model.device), components, y=None if labels is None else labels[some])
+    y = None if labels is None else labels[some]
+    return fit_mixture(model, x.to(model.device), components, y=y)
 
 def write_samples(
     x,          # (N,C,H,W) in [0,1]
@@ -174,20 +183,23 @@ def write_samples(
     from convvae.sample import grid
     from convvae.saving import replacing
     out.mkdir(parents=True, exist_ok=True)
-    with replacing(out/'samples.png') as draft: grid(x).save(draft)
-    if not files: return
+    with replacing(out/'samples.png') as draft:
+        grid(x).save(draft)
+    if not files:
+        return
     (out/'samples').mkdir(exist_ok=True)
     for i,im in enumerate(x.cpu()):
-        with replacing(out/'samples'/f'{i:03}.png') as draft: to_pil_image(im).save(draft)
+        with replacing(out/'samples'/f'{i:03}.png') as draft:
+            to_pil_image(im).save(draft)
 
 # %% ../nbs/package/07_cli.ipynb #6fc7a267
 def sample(
     run:str='runs/latest',  # folder of the run
     num_samples:int=64,     # how many images
-    temperature:float=1.,   # scales the prior's standard deviation; below 1: more typical, less varied
+    temperature:float=1.,   # scales the prior's standard deviation; below 1: less varied
     seed:int=None,          # the same seed, the same images (default: new ones each time)
     label:int=None,         # of all images, for a conditional model (default: the labels in turn)
-    mixture:int=0,          # draw latents not from the prior but from so many normals, fitted to the training images
+    mixture:int=0,          # draw latents from so many normals, fitted to the training images
     data:str=None,          # where to find these images, a name or a folder (default: the run's)
     out:str=None,           # folder to write to (default: the run's)
     files:bool=False,       # also write each image to a file of its own: samples/000.png and so on
@@ -205,7 +217,8 @@ def sample(
     model = ConvVAE.from_pretrained(run, pick_device(device).device)
     if gif and model.n_classes and label is None:
         raise ValueError('a film of a conditional model keeps to one label: name it with --label')
-    if seed is None: seed = int.from_bytes(os.urandom(4), 'big')
+    if seed is None:
+        seed = int.from_bytes(os.urandom(4), 'big')
     fitted = fit_to_training(model, run, data, mixture) if mixture else None
     y = labels_of(model, num_samples, label)
     x = model.sample(num_samples, temperature, seed, y, fitted)

@@ -28,7 +28,8 @@ def add_option(
     if kind is bool:
         parser.add_argument(*flags, dest=name, action='store_true', help=help)
         return
-    if default is not None: help = f'{help} (default: {default})'
+    if default is not None:
+        help = f'{help} (default: {default})'
     parser.add_argument(*flags, dest=name, type=kind, default=default, help=help,
                         metavar=kind.__name__.upper())
 
@@ -45,7 +46,8 @@ def parser_of(
 @contextmanager
 def one_line_errors():
     "Errors that a user can mend become one line on stderr and exit status 2"
-    try: yield
+    try:
+        yield
     except (ValueError, OSError, FloatingPointError) as e:
         print(f'error: {e}', file=sys.stderr)
         raise SystemExit(2) from None
@@ -59,7 +61,8 @@ def settings_of(
 )->dict:       # option -> value
     "The settings that a run was made with, as far as they are options"
     path = Path(path)/'run.json' if Path(path).is_dir() else Path(path)
-    try: settings = dict(json.loads(path.read_text()))
+    try:
+        settings = dict(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as e:
         raise ValueError(f'{path} is no run.json of a run ({e}): name one with --like') from e
     return {name: settings[name] for name in signature(func).parameters if name in settings}
@@ -73,7 +76,8 @@ def command(
     def main(argv:list=None):
         parser = parser_of(func)
         if like:
-            parser.add_argument('--like', help='run.json of another run: its settings, where no others are given')
+            help = 'run.json of another run: its settings, where no others are given'
+            parser.add_argument('--like', help=help)
         options = vars(parser.parse_args(argv))
         with one_line_errors():
             if like and options['like']:

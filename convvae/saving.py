@@ -24,18 +24,20 @@ from safetensors.torch import load_model, save_model
 def replacing(
     *paths:Path, # files to be written, or replaced; all in one folder
 ):               # gives the path to write to; several paths, a tuple of them
-    "Write beside the places of files, then rename into them; if anything fails, old files stay as they were"
+    "Write beside the places of files, then rename; if anything fails, old files stay as they were"
     paths = [Path(p) for p in paths]
     with tempfile.TemporaryDirectory(dir=paths[0].parent, prefix='.saving-') as beside:
         drafts = tuple(Path(beside)/p.name for p in paths)
         yield drafts if len(drafts) > 1 else drafts[0]
-        for draft,path in zip(drafts, paths, strict=True): os.replace(draft, path)
+        for draft,path in zip(drafts, paths, strict=True):
+            os.replace(draft, path)
 
 def clear_leftovers(
     folder:Path, # in which files are written
 ):
     "Remove what a process has left that was killed while it wrote"
-    for left in Path(folder).glob('.saving-*'): shutil.rmtree(left, ignore_errors=True)
+    for left in Path(folder).glob('.saving-*'):
+        shutil.rmtree(left, ignore_errors=True)
 
 # %% ../nbs/package/saving.ipynb #5a11000b
 @contextmanager
@@ -44,8 +46,10 @@ def writing(
 ):
     "A ValueError with the reason, if what runs within cannot write the file"
     if Path(path).is_dir(): raise ValueError(f'{path} is a folder: give the name of a file in it')
-    try: yield
-    except OSError as e: raise ValueError(f'cannot write {path}: {e.strerror or e}') from e
+    try:
+        yield
+    except OSError as e:
+        raise ValueError(f'cannot write {path}: {e.strerror or e}') from e
 
 # %% ../nbs/package/saving.ipynb #173d72e1
 def check_shapes(
@@ -86,7 +90,8 @@ class Pretrained(PyTorchModelHubMixin):
         folder = Path(folder)
         config,weights = folder/'config.json',folder/'model.safetensors'
         for path in (config, weights):
-            if not path.is_file(): raise ValueError(f'no model in {folder}: it has no file {path.name}')
+            if not path.is_file():
+                raise ValueError(f'no model in {folder}: it has no file {path.name}')
         try:
             settings = dict(json.loads(config.read_text())) | parts
             with torch.device('meta'):  # takes no memory, whatever the file says
@@ -99,7 +104,8 @@ class Pretrained(PyTorchModelHubMixin):
             load_model(model, weights, strict=True, device=str(device))
         except (RuntimeError, SafetensorError) as e:
             reason = str(e).splitlines()[0]
-            raise ValueError(f'{weights} is damaged or belongs to another config.json ({reason})') from e
+            raise ValueError(f'{weights} is damaged or belongs to another config.json '
+                             f'({reason})') from e
         return model.to(device).eval()
 
 # %% ../nbs/package/saving.ipynb #d71609e0

@@ -30,8 +30,9 @@ def point_latest(
     run = run.resolve()
     try:
         latest.parent.mkdir(exist_ok=True)
+        target = os.path.relpath(run, latest.parent.resolve())
         with replacing(latest) as draft:
-            draft.symlink_to(os.path.relpath(run, latest.parent.resolve()), target_is_directory=True)
+            draft.symlink_to(target, target_is_directory=True)
     except OSError as e:
         print(f'{latest} does not point at {run} ({e.strerror}): name the run with --run later',
               file=sys.stderr)
@@ -43,8 +44,10 @@ def folder_for(
 )->Path:
     "The folder of the run, the same in all processes, though their clocks differ"
     from accelerate.utils import broadcast_object_list
-    if out: run = Path(out)
-    else: run = latest.resolve() if resume and latest.exists() else new_run(data)
+    if out:
+        run = Path(out)
+    else:
+        run = latest.resolve() if resume and latest.exists() else new_run(data)
     return Path(broadcast_object_list([str(run)])[0])
 
 def find_run(

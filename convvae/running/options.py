@@ -19,7 +19,8 @@ def whole_numbers(
     what:str,  # which option it is, for the message
 )->tuple:      # of int
     "Comma-separated whole numbers"
-    try: return tuple(int(t) for t in str(text).split(','))
+    try:
+        return tuple(int(t) for t in str(text).split(','))
     except ValueError:
         raise ValueError(f'--{what} takes comma-separated whole numbers, got {text!r}') from None
 
@@ -27,7 +28,8 @@ def size_of(
     text:str, # S or H,W; or None
 ):            # int, (int, int) or None
     "The value of --image_size"
-    if text is None: return None
+    if text is None:
+        return None
     size = whole_numbers(text, 'image_size')
     if len(size) > 2: raise ValueError(f'--image_size takes S or H,W, got {text!r}')
     return size[0] if len(size) == 1 else size
@@ -68,7 +70,8 @@ def images_of(
     settings = json.loads(path.read_text()) if path.is_file() else {}
     data = data or settings.get('data')
     if not data:
-        raise ValueError(f'{run} does not say which images it was trained on: name them with --data')
+        raise ValueError(f'{run} does not say which images it was trained on: '
+                         'name them with --data')
     seed,skip_bad = settings.get('seed', 0),settings.get('skip_bad', False)
     return load(data, model.image_size[1:], seed, skip_bad), settings
 

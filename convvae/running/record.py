@@ -70,8 +70,10 @@ class Run:
         overwrite:bool, # replace it?
     )->bool:            # was there a run to go on with?
         "Look for a run in the folder. Nothing is written yet"
-        if resume and overwrite: raise ValueError('a run is either resumed or overwritten, not both')
-        if self.out is None or not holds_run(self.out) or overwrite: return False
+        if resume and overwrite:
+            raise ValueError('a run is either resumed or overwritten, not both')
+        if self.out is None or not holds_run(self.out) or overwrite:
+            return False
         if not resume:
             raise ValueError(f'{self.out} holds a run already: resume it, overwrite it, '
                              'or choose another folder')
@@ -87,29 +89,36 @@ class Run:
             raise ValueError(f'{self.out} was started with other settings ({"; ".join(differ)}): '
                              'give the same, or another folder')
         try:
-            for name,part in self.parts.items(): part.load_state_dict(state[name])
+            for name,part in self.parts.items():
+                part.load_state_dict(state[name])
         except Exception as e:  # torch raises many kinds
-            raise ValueError(f'{self.out/"checkpoint.pt"} belongs to a model of another shape, or has been '
-                             'altered: train in another folder, or overwrite') from e
-        for name in ('history', 'step', 'total', 'best'): setattr(self, name, state[name])
-        if self.writes: clear_leftovers(self.out)
+            raise ValueError(f'{self.out/"checkpoint.pt"} belongs to a model of another shape, '
+                             'or has been altered: train in another folder, or overwrite') from e
+        for name in ('history', 'step', 'total', 'best'):
+            setattr(self, name, state[name])
+        if self.writes:
+            clear_leftovers(self.out)
 
     def begin(self,
         about:dict, # what goes into run.json
         need:int,   # bytes that a run may take
     ):
         "Make the folder ready, or raise a ValueError that says why it cannot be"
-        if not self.writes: return
+        if not self.writes:
+            return
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-            for name in run_files: (self.out/name).unlink(missing_ok=True)
-            with replacing(self.out/'run.json') as draft: draft.write_text(json.dumps(about, indent=2))
+            for name in run_files:
+                (self.out/name).unlink(missing_ok=True)
+            with replacing(self.out/'run.json') as draft:
+                draft.write_text(json.dumps(about, indent=2))
             free = shutil.disk_usage(self.out).free
         except OSError as e:
-            raise ValueError(f'{self.out} cannot be written ({e.strerror}): choose another folder') from e
+            raise ValueError(f'{self.out} cannot be written ({e.strerror}): '
+                             'choose another folder') from e
         if free < need:
-            raise ValueError(f'{self.out} has {free/1e6:,.0f} MB free, and a run needs {need/1e6:,.0f} MB: '
-                             'make room there')
+            raise ValueError(f'{self.out} has {free/1e6:,.0f} MB free, and a run needs '
+                             f'{need/1e6:,.0f} MB: make room there')
 
     def note(self,
         row:dict,   # what was measured in an epoch
@@ -119,8 +128,10 @@ class Run:
         self.history.append(dict(epoch=len(self.history) + 1, **row))
         self.step,self.total = 0,[0.]*4
         score = row.get('test_elbo', row['train_elbo'])
-        if model is None: return True
-        if self.best and score <= self.best['score']: return False
+        if model is None:
+            return True
+        if self.best and score <= self.best['score']:
+            return False
         weights = {name: v.detach().cpu().clone() for name,v in model.state_dict().items()}
         self.best = dict(epoch=len(self.history), score=score, weights=weights)
         return True
@@ -131,21 +142,33 @@ class Run:
         "Has the best epoch been so long ago?"
         return bool(patience and self.best and len(self.history) - self.best['epoch'] >= patience)
 
+    def save_model(self,
+        model, # a `ConvVAE`
+    ):
+        "Write the model alone"
+        if self.writes:
+            model.save_pretrained(self.out)
+
     def save(self,
         model=None, # a `ConvVAE` to be kept
     ):
         "Write checkpoint, history and model, each of them whole or not at all"
-        if not self.writes: return
+        if not self.writes:
+            return
         state = {name: getattr(self, name) for name in self.kept}
         state |= {name: part.state_dict() for name,part in self.parts.items()}
         try:
-            with replacing(self.out/'checkpoint.pt') as draft, draft.open('wb') as f: torch.save(state, f)
-            if self.history: write_history(self.out/'history.csv', self.history)
-            if model is not None: model.save_pretrained(self.out)
+            with replacing(self.out/'checkpoint.pt') as draft, draft.open('wb') as f:
+                torch.save(state, f)
+            if self.history:
+                write_history(self.out/'history.csv', self.history)
+            if model is not None:
+                model.save_pretrained(self.out)
         except (OSError, RuntimeError) as e:  # torch has its own word for a full disk
             reason = getattr(e, 'strerror', None) or e
             raise OSError(f'{self.out} cannot take the checkpoint after {len(self.history)} epochs '
-                          f'({reason}): what was saved before is whole, so make room and resume') from e
+                          f'({reason}): what was saved before is whole, '
+                          'so make room and resume') from e
 
 def read_checkpoint(
     folder:Path, # of a run
@@ -153,7 +176,8 @@ def read_checkpoint(
 )->dict:
     "What `Run.save` wrote; tensors and numbers are read, no code"
     path = folder/'checkpoint.pt'
-    if not path.is_file(): raise ValueError(f'{folder} holds a model but no checkpoint.pt to resume from')
+    if not path.is_file():
+        raise ValueError(f'{folder} holds a model but no checkpoint.pt to resume from')
     try:
         state = torch.load(path, map_location='cpu', weights_only=True)
         return {name: state[name] for name in names} | dict(plan=dict(state['plan']))

@@ -42,7 +42,7 @@ class Engine(Accelerator):
 def pick_device(
     device:str=None,    # cpu, cuda or mps; the fastest present if not given
     precision:str=None, # no or bf16; bf16 where a CUDA device is good at it, if not given
-    log_with=None,      # tensorboard, wandb or another of accelerate's trackers, by name or as an object
+    log_with=None,      # tensorboard, wandb or another tracker, by name or as an object
     out:Path=None,      # the run's folder, for trackers that write files
 )->Engine:              # an `Accelerator`: its `device` is where to compute
     "Hugging Face's accelerate, on the device that was asked for"
@@ -73,7 +73,8 @@ def check_tracker(
     log_with, # a name, an object, or None
 ):
     "Raise a ValueError for a tracker that is not installed"
-    if not isinstance(log_with, str): return
+    if not isinstance(log_with, str):
+        return
     if log_with not in [t.value for t in get_available_trackers()]:
         raise ValueError(f'log_with={log_with!r} is not to be had here: pip install it, '
                          'or leave it out (history.csv is always written)')

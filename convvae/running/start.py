@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from ..checks import at_least_one
-from ..data import Images
+from ..data import Batches, Images
 from ..randomness import seeded
 from .record import Run, machine
+from .steps import Stepper
 from ..zoo.likelihoods import mean_table
 
 # %% ../../nbs/package/running/start.ipynb #e87d5dfc
@@ -25,7 +26,8 @@ def check_plan(
     max_seconds:float=None,  # a budget of time
 ):
     "Raise a ValueError for what cannot be trained"
-    if epochs is not None: at_least_one('epochs', epochs)
+    if epochs is not None:
+        at_least_one('epochs', epochs)
     at_least_one('batch_size', batch_size)
     if max_seconds is not None and not 0 < max_seconds < math.inf:
         raise ValueError(f'max_seconds must be above 0, got {max_seconds}')
@@ -36,7 +38,8 @@ def labels_for(
     images:Images, # what it is to see
 )->tuple:          # train_labels and test_labels, or None twice where the model takes no labels
     "The labels that the model needs, or a ValueError if there are none, or too many"
-    if model.n_classes is None: return None, None
+    if model.n_classes is None:
+        return None, None
     if images.train_labels is None:
         raise ValueError(f'the model is conditional, but {images.name} has no labels: '
                          'sort the images into one folder per class, or leave out n_classes')
@@ -70,7 +73,8 @@ def start_from(
     wanted = x.mean(0).clamp(1e-3, 1 - 1e-3)                        # (C,H,W)
     nearest = torch.searchsorted(means, wanted).clamp(max=len(means) - 1)
     model.decoder.bias[:len(wanted)] = raw[nearest]
-    if hasattr(model.prior, 'start_from'): model.prior.start_from(x)
+    if hasattr(model.prior, 'start_from'):
+        model.prior.start_from(x)
 
 def start(
     model,         # a `ConvVAE`, on its device
@@ -78,30 +82,55 @@ def start(
     seed:int,      # of what its prior picks
 ):
     "Let a fresh model begin with up to 2,000 of the training images; another stays as it is"
-    if not is_fresh(model): return
+    if not is_fresh(model):
+        return
     some = images.train[::-(-len(images.train)//2000)]
-    with seeded(seed): start_from(model, some.to(model.device).float()/255)
+    with seeded(seed):
+        start_from(model, some.to(model.device).float()/255)
 
-# %% ../../nbs/package/running/start.ipynb #8ba3088e
-def look_for_run(
-    run:Run,        # where a run may be
-    resume:bool,    # go on with it?
+# %% ../../nbs/package/running/start.ipynb #96f457ba
+def training_batches(
+    model,          # a `ConvVAE`
+    images:Images,  # what to learn from
+    batch_size:int, # images at once
+    **kwargs,       # for `Batches`
+)->Batches:
+    "Training images, with their labels if the model needs them"
+    labels,_ = labels_for(model, images)
+    return Batches(images.train, batch_size, labels=labels, **kwargs)
+
+def test_batches(
+    model,          # a `ConvVAE`
+    images:Images,  # whose test images are measured
+    batch_size:int, # images at once
+    n:int,          # at the most so many
+    **kwargs,       # for `Batches`
+)->Batches:         # None where there are no test images
+    "The first test images, with their labels if the model needs them"
+    _,labels = labels_for(model, images)
+    labels = None if labels is None else labels[:n]
+    if not len(images.test[:n]):
+        return None
+    return Batches(images.test[:n], batch_size, shuffle=False, labels=labels, **kwargs)
+
+def open_run(
+    run:Run,        # what is to be trained, and where that is written
+    step:Stepper,   # which has the model
+    images:Images,  # what it learns from
+    seed:int,       # of what its prior picks
+    resume:bool,    # go on with a run that is there?
     overwrite:bool, # replace it?
     engine,         # from `pick_device`
-)->bool:            # was there one to go on with?
-    "Bring a run back that is to be resumed"
+    started=None,   # called by the main process when the folder is ready
+):
+    "Bring back the run that is to be resumed, or begin a new one: with the mean image, if it is fresh"
     found = run.find(resume, overwrite)
     engine.wait_for_everyone()
-    return found
-
-def begin(
-    run:Run,       # which has no folder yet
-    model,         # a `ConvVAE`, on its device
-    images:Images, # what it will learn from
-    seed:int,      # of what its prior picks
-    engine,        # from `pick_device`
-):
-    "Make the folder of a run, and let a fresh model begin with the mean image"
-    about = run.plan | dict(fingerprint=images.fingerprint, machine=machine(engine))
-    run.begin(about, need=24*sum(p.numel() for p in model.parameters()))
-    start(model, images, seed)
+    if not found:
+        about = run.plan | dict(fingerprint=images.fingerprint, machine=machine(engine))
+        run.begin(about, need=24*sum(p.numel() for p in step.model.parameters()))
+        start(step.model, images, seed)
+        if step.average:
+            step.kept.load_state_dict(step.model.state_dict())
+    if started and engine.is_main_process:
+        started()

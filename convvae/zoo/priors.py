@@ -30,7 +30,7 @@ class NormalPrior(nn.Module):
         self.register_buffer('scale', torch.ones(latent_dim), persistent=False)
 
     def forward(self,
-        temperature:float=1., # multiplies the standard deviation; below 1: more typical, less varied
+        temperature:float=1., # multiplies the standard deviation; below 1: less varied
     )->Independent:           # the event is a whole latent: `log_prob` of (...,Z) has shape (...)
         return Independent(Normal(self.loc, self.scale*temperature, validate_args=False), 1)
 
@@ -111,7 +111,9 @@ class Coupling(nn.Module):
         nn.init.zeros_(self.net[-1].weight)
         nn.init.zeros_(self.net[-1].bias)
 
-    def scale_shift(self, z:Tensor)->tuple[Tensor,Tensor]: # log of the scale, within +-2; shift: (...,Z)
+    def scale_shift(self,
+        z:Tensor,            # (...,Z)
+    )->tuple[Tensor,Tensor]: # log of the scale, within +-2, and shift: (...,Z) each
         "What the passing latents say"
         s,t = self.net(z*self.passes).chunk(2, -1)
         return 2*torch.tanh(s/2)*(1 - self.passes), t*(1 - self.passes)
