@@ -1,7 +1,9 @@
 "recipes/mnist_record: slices that end and go on, and an estimate of log p(x) that is right where log p(x) is known"
+import itertools
 import json
 import math
 import runpy
+import signal
 import subprocess
 import sys
 
@@ -22,7 +24,8 @@ recipe = ROOT/'recipes'/'mnist_record'
 sys.path.insert(0, str(recipe))
 import record  # noqa: E402
 
-train,evaluate,ablation = (runpy.run_path(str(recipe/f'{name}.py'))[name] for name in ('train', 'evaluate', 'ablation'))
+train,evaluate = (runpy.run_path(str(recipe/f'{name}.py'))[name] for name in ('train', 'evaluate'))
+ablation,ablation_slice = map(runpy.run_path(str(recipe/'ablation.py')).get, ('ablation', 'ablation_slice'))
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
@@ -32,10 +35,36 @@ def run(tmp_path_factory):
     assert done.returncode == 0 and f'done; next: python recipes/mnist_record/evaluate.py --run {out}' in done.stdout, done.stderr
     return out
 
+def after(n):
+    "The end of a slice: it has come when it is asked for the n-th time, however long that takes"
+    asked = itertools.count(1)
+    return lambda: next(asked) >= n
+
+def test_time_is_up():
+    now = 5.
+    over = record.time_is_up(2, clock=lambda: now)
+    assert not over()
+    now = 5. + 119.9
+    assert not over()
+    now = 5. + 120.
+    assert over()
+    assert record.time_is_up(0)() and not record.time_is_up(60)()
+
+def test_ctrl_c_is_not_the_end_of_a_slice(tmp_path):
+    "It is saved, too, but whoever pressed it wants out"
+    def pressed():
+        signal.raise_signal(signal.SIGINT)
+        return False
+    size,images = record.sizes['tiny'],record.images_for('digits')
+    with pytest.raises(KeyboardInterrupt): record.train_slice(size, images, tmp_path, pressed)
+    assert record.progress_of(tmp_path)['steps'] == 1
+
 def test_slices_of_training_are_one_training(run, tmp_path):
-    slices = 1
-    while not record.train_slice(record.sizes['tiny'], record.images_for('digits'), tmp_path, 0.004*1.5**slices): slices += 1
-    assert slices > 2
+    "Six steps an epoch: cut within one, at the end of one, and after it; whoever is told to stop in the last step is done"
+    def go(steps): return record.train_slice(record.sizes['tiny'], record.images_for('digits'), tmp_path, after(steps))
+    for steps,so_far in ((1, 1), (5, 6), (8, 14)):
+        assert not go(steps) and record.progress_of(tmp_path)['steps'] == so_far
+    assert go(4) and record.progress_of(tmp_path)['steps'] == record.progress_of(run)['steps'] == 18
     a,b = (load_file(f/'model.safetensors') for f in (run, tmp_path))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
@@ -143,15 +172,21 @@ def test_blocks_add_up():
 
 def test_ablation(tmp_path, capsys):
     "Rows that are there are not measured again, and none is compared with a base that is not there"
-    how = dict(size='tiny', seconds=0.2, k=4, images=20, hold_out=100, out=str(tmp_path/'runs'), results=str(tmp_path))
+    how = dict(size='tiny', seconds=None, k=4, images=20, hold_out=100, out=str(tmp_path/'runs'), results=str(tmp_path))
     with pytest.raises(ValueError, match='compared with plain'): ablation(**how, only='realnvp')
     ablation(**how, only='plain')
     ablation(**how, only='plain,realnvp')
     path = tmp_path/'ablation.json'
     plain,flow = json.loads(path.read_text())
-    assert flow['change'] == pytest.approx(flow['nats'] - plain['nats']) and flow['base'] == 'plain' and flow['steps'] > 0
+    assert flow['change'] == pytest.approx(flow['nats'] - plain['nats']) and flow['base'] == 'plain' and flow['steps'] == 18
     written = path.stat().st_mtime_ns
     ablation(**how, only='plain,realnvp')
     assert path.stat().st_mtime_ns == written and 'done' in capsys.readouterr().out
-    with pytest.raises(ValueError, match='train_seconds 0.2, now 1'): ablation(**how | dict(seconds=1.), only='vamp')
+    slices,again = tmp_path/'slices',how | dict(out=tmp_path/'again', results=tmp_path/'slices')
+    for n,there in ((20, 1), (10, 1), (1, 1), (11, 2)):  # asked before a variant and in each step: the second is cut once, not begun once
+        ablation_slice(**again, only='plain,realnvp', over=after(n))
+        assert len(json.loads((slices/'ablation.json').read_text())) == there
+    def but_time(rows): return [{name: v for name,v in row.items() if name != 'seconds'} for row in rows]
+    assert but_time(json.loads((slices/'ablation.json').read_text())) == but_time([plain, flow])
+    with pytest.raises(ValueError, match='train_seconds None, now 1'): ablation(**how | dict(seconds=1.), only='vamp')
     with pytest.raises(ValueError, match='unknown variant'): ablation(**how, only='magic')

@@ -4,11 +4,10 @@ python recipes/mnist_record/ablation.py
 """
 import json
 import math
-import time
 from functools import partial
 from pathlib import Path
 
-from record import Tally, here, images_for, likelihood, progress_of, runs, size_named, train_slice, warm_up
+from record import Tally, here, images_for, likelihood, progress_of, runs, size_named, time_is_up, train_slice, warm_up
 
 from convvae.cli import command
 from convvae.data import binarized
@@ -35,13 +34,15 @@ variants = {
     'crop': ('both', 'shifts by a pixel', {}, dict(crop=1)),
 }
 
+kept = 'epochs', 'max_seconds', 'batch_size', 'lr', 'device'  # of what a size gives `fit`: the rest is for the variants
+
 def settings_of(
     name:str,  # of a variant
     size:dict, # one of `sizes`
 )->dict:       # with model, fit and seed
     "A size, changed as the variant and those before it say"
     base,_,model,how = variants[name]
-    start = settings_of(base, size) if base else dict(size, seed=0, fit={k: size['fit'][k] for k in ('batch_size', 'lr', 'device') if k in size['fit']})
+    start = settings_of(base, size) if base else dict(size, seed=0, fit={k: size['fit'][k] for k in kept if k in size['fit']})
     how = dict(how)
     return start | dict(seed=how.pop('seed', start['seed']), model=start['model'] | model, fit=start['fit'] | how)
 
@@ -55,7 +56,7 @@ def change(
 
 def ablation(
     size:str='small',         # whose sizes and step size: small, cpu, gpu or tiny
-    seconds:float=300.,       # of training for each variant
+    seconds:float=300.,       # of training for each variant; 0 for as much as the size has
     k:int=64,                 # latents for each image that is measured
     images:int=1000,          # how many of those held out are measured
     hold_out:int=5000,        # the last so many training images are not trained on; the test images have no part in this
@@ -65,10 +66,14 @@ def ablation(
     results:str=str(here/'results'), # where ablation.json is
 ):
     "Train and measure the variants that ablation.json does not have; run it again until it says that it is done"
-    deadline,chosen,out,path = time.time() + 60*slice_minutes,size_named(size),Path(out),Path(results)/'ablation.json'
+    ablation_slice(size, seconds, k, images, hold_out, only, time_is_up(slice_minutes), Path(out), Path(results))
+
+def ablation_slice(size, seconds, k, images, hold_out, only, over, out, results):
+    "What `ablation` does, in a slice that ends when `over` says so, which is asked in each step"
+    chosen,path = size_named(size),results/'ablation.json'
     data,rows = images_for(chosen['data'], hold_out),json.loads(path.read_text()) if path.exists() else []
     n = min(images, len(data.test))
-    same = dict(size=size, train_seconds=seconds, k=k, images=n, hold_out=hold_out)
+    same = dict(size=size, train_seconds=seconds or None, k=k, images=n, hold_out=hold_out)
     for row in rows:
         if differ := [f'{what} {row[what]}, now {v}' for what,v in same.items() if row[what] != v]:
             raise ValueError(f'{path} has rows with {"; ".join(differ)}: give the same, or move it away together with {out}')
@@ -79,9 +84,9 @@ def ablation(
         if name in there: continue
         if base and base not in there: raise ValueError(f'{name} is compared with {base}, which is not measured yet: name it in --only too')
         what,run = settings_of(name, chosen),out/name
-        what = what | dict(fit=what['fit'] | dict(max_seconds=seconds, save_minutes=1))
-        minutes = (deadline - time.time())/60
-        if minutes <= 0 or not train_slice(what, data, run, minutes, what['seed'], dict(data=data.name, variant=name, model=what['model'])):
+        budget = dict(epochs=None, max_seconds=seconds) if seconds else {}
+        what = what | dict(fit=what['fit'] | budget | dict(save_minutes=1))
+        if over() or not train_slice(what, data, run, over, what['seed'], dict(data=data.name, variant=name, model=what['model'])):
             print(f'{path}: {len(rows)} rows; saved, not done: run the same command again')
             return
         tally = Tally(n)

@@ -4,11 +4,10 @@ python recipes/mnist_record/evaluate.py --run runs/mnist_record/cpu
 """
 import hashlib
 import json
-import time
 from pathlib import Path
 
 import torch
-from record import Tally, here, images_for, likelihood, progress_of, runs
+from record import Tally, here, images_for, likelihood, progress_of, runs, time_is_up
 
 from convvae.cli import command, the_run
 from convvae.data import binarized, load_images
@@ -30,7 +29,11 @@ def evaluate(
     overwrite:bool=False,      # begin anew
 ):
     "log p(x) by importance sampling; run it again until it says that it is done. Runs that held images out are measured on these"
-    begun,run,results = time.time(),the_run(run),Path(results)
+    measure_slice(run, k, images, time_is_up(slice_minutes), block, batch_size, seed, device, name, results, overwrite)
+
+def measure_slice(run, k, images, over, block, batch_size, seed, device, name, results, overwrite):
+    "What `evaluate` does, in a slice that ends when `over` says so, which is asked after each batch"
+    run,results = the_run(run),Path(results)
     for what,v in dict(k=k, block=block, images=images, batch_size=batch_size).items():
         if v is not None and v < 1: raise ValueError(f'{what} must be at least 1, got {v}')
     settings = json.loads((run/'run.json').read_text())
@@ -45,18 +48,18 @@ def evaluate(
     about = json.dumps(dict(weights=weights, data=whole.fingerprint, seed=seed, block=block, batch_size=batch_size))
     path = run/'likelihood.npz'
     tally = Tally.load(path, about) if path.exists() and not overwrite else Tally(len(pixels))
-    saved = time.time()
+    long_saved = time_is_up(0.5)
 
     def after():
-        nonlocal saved
-        over = time.time() > begun + 60*slice_minutes
-        if over or time.time() > saved + 30:
+        nonlocal long_saved
+        ended = over()
+        if ended or long_saved():
             tally.save(path, about)
             drawn,least = tally.k[:n].sum(),tally.k[:n].min()
             print(f'{drawn/(n*k):.1%} of the latents, {drawn/tally.seconds:.0f} in a second'
                   + (f'; {-tally.log_px(n).mean():.3f} nats from {least} or more for each image' if least else ''), flush=True)
-            saved = time.time()
-        return over
+            long_saved = time_is_up(0.5)
+        return ended
 
     if not likelihood(model, pixels[:n], tally, k, block, batch_size, seed, after):
         print(f'{path}: saved, not done: run the same command again')

@@ -1,10 +1,7 @@
 "What the commands beside this file share: the sizes, the images, training by slices, and the estimate of log p(x)"
-import _thread
 import math
 import signal
-import threading
 import time
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +10,7 @@ import torch
 from torch import Tensor
 
 from convvae.data import Images, generator, load_images
-from convvae.loss import distortion, linear_warmup
+from convvae.loss import distortion, linear_warmup, objective
 from convvae.model import ConvVAE
 from convvae.sample import replacing
 from convvae.train import fit
@@ -71,40 +68,42 @@ def new_model(
         torch.manual_seed(seed)
         return ConvVAE(image_size, **size['model'])
 
-@contextmanager
-def time_slice(
-    minutes:float, # how long
-):                 # gives an Event that is set when the time is over
-    "Interrupt what runs within, as Ctrl-C would, when the time is over: `fit` then saves after the step it is at"
-    over = threading.Event()
-    def ring():
-        over.set()
-        _thread.interrupt_main()
-    timer = threading.Timer(60*minutes, ring)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background may have been told to ignore it
-    timer.start()
-    try: yield over
-    except KeyboardInterrupt:
-        if not over.is_set(): raise
-    finally:
-        timer.cancel()
-        signal.signal(signal.SIGINT, before)
+def time_is_up(
+    minutes:float,        # how long, from now
+    clock=time.monotonic, # the seconds that have gone by
+):                        # a function without arguments: is the time up?
+    "The end of a slice"
+    end = clock() + 60*minutes
+    def over(): return clock() >= end
+    return over
 
 def train_slice(
     size:dict,     # one of `sizes`
     images:Images,
     out:Path,      # the run's folder
-    minutes:float, # how long this slice may take
+    over,          # asked in each step: is it the last of this slice? As `time_is_up` gives it
     seed:int=0,    # of weights, order, binarisation and noise
     settings:dict=None, # more for run.json
     report=None,   # called with the history after each epoch
 )->bool:           # is the training done?
-    "Train for one slice, from where the last one ended"
-    with time_slice(minutes):
-        fit(new_model(size, images.image_size, seed), images, out=out, resume=True, binarize=True, seed=seed, settings=settings,
-            report=report, **size['fit'])
-        return True
-    return False
+    "Train for one slice, of a step at least, from where the last one ended"
+    how,ended = dict(size['fit']),False
+    minimised = how.pop('objective', objective)
+
+    def watched(out, x, **kwargs):
+        nonlocal ended
+        if not ended and over():
+            ended = True
+            signal.raise_signal(signal.SIGINT)  # as Ctrl-C: `fit` takes the step, saves, and raises
+        return minimised(out, x, **kwargs)
+
+    try:
+        fit(new_model(size, images.image_size, seed), images, out=out, resume=True, objective=watched,
+            binarize=True, seed=seed, settings=settings, report=report, **how)
+    except KeyboardInterrupt:
+        if not ended: raise
+        return False
+    return True
 
 def progress_of(
     run:Path, # a run's folder

@@ -5,7 +5,7 @@ python recipes/mnist_record/train.py --size cpu
 import time
 from pathlib import Path
 
-from record import images_for, runs, size_named, train_slice
+from record import images_for, runs, size_named, time_is_up, train_slice
 
 from convvae.cli import command
 
@@ -18,7 +18,7 @@ def train(
     seed:int=0,                # of weights, order, binarisation and noise
 ):
     "Train the record model; run it again until it says that it is done"
-    begun,chosen = time.time(),size_named(size)
+    begun,over,chosen = time.time(),time_is_up(slice_minutes),size_named(size)
     if seconds: chosen = chosen | dict(fit=chosen['fit'] | dict(max_seconds=seconds, epochs=None))
     out = Path(out) if out else runs/(size + (f'-{hold_out}' if hold_out else ''))
     images = images_for(chosen['data'], hold_out)
@@ -30,7 +30,7 @@ def train(
               + f", {h['images_per_second']:.0f} images/s, {(time.time() - begun)/60:.1f} minutes of this command", flush=True)
 
     settings = dict(data=images.name, size=size, hold_out=hold_out, model=chosen['model'])
-    done = train_slice(chosen, images, out, slice_minutes - (time.time() - begun)/60, seed, settings, say)
+    done = train_slice(chosen, images, out, over, seed, settings, say)
     print(f'{out}: ' + (f'done; next: python recipes/mnist_record/evaluate.py --run {out}' if done else 'saved, not done: run the same command again'))
 
 if __name__ == '__main__': command(train)()
