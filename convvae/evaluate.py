@@ -26,7 +26,7 @@ from .measures.features import inception_features, probe
 from .measures.metrics import Metrics, batches_for
 from .randomness import seeded
 
-# %% ../nbs/package/05_evaluate.ipynb #f44ed6e1
+# %% ../nbs/package/05_evaluate.ipynb #04c66497
 _all_ = ['Metrics', 'ssim', 'closeness', 'probe', 'generation_scores', 'classifier_features',
          'inception_features', 'frechet_distance', 'kernel_distance', 'disentanglement',
          'information', 'mig', 'dci', 'factor_vae_score', 'diagnose', 'Finding', 'Findings']
@@ -55,7 +55,7 @@ def measure(
     return dict(elbo=-(R + D).mean(0), rate=R.mean(0), distortion=D.mean(0),
                 iwae_bound=log_mean_exp(log_w), ess=ess, fits=fits.bool().all(0))
 
-# %% ../nbs/package/05_evaluate.ipynb #3f580333
+# %% ../nbs/package/05_evaluate.ipynb #49fac8de
 @torch.no_grad()
 def per_image(
     model,          # a `ConvVAE`, on any device
@@ -76,7 +76,7 @@ def per_image(
                     | dict(mean=mean, discrete=discrete))
     return {name: torch.cat([row[name] for row in rows]).double() for name in rows[0]}
 
-# %% ../nbs/package/05_evaluate.ipynb #505b809a
+# %% ../nbs/package/05_evaluate.ipynb #64f7921d
 def summary(
     numbers:dict,     # from `per_image`
     k:int,            # latents drawn for each image
@@ -114,5 +114,6 @@ def evaluate(
     if not len(images.test): raise ValueError(f'{images.name} has no test images to evaluate on')
     model.eval()
     pixels = binarized(images.test, seed) if binarize else images.test
-    with seeded(seed): numbers = per_image(model, pixels, images.test_labels, k, batch_size)
+    with seeded(seed):
+        numbers = per_image(model, pixels, images.test_labels, k, batch_size)
     return summary(numbers, k, model.image_size)

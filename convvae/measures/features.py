@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['probe', 'inception_features', 'classifier_features', 'generation_scores']
 
-# %% ../../nbs/package/measures/features.ipynb #fe5cf4f4
+# %% ../../nbs/package/measures/features.ipynb #01b33a02
 from collections.abc import Callable
 
 import torch
@@ -55,8 +55,10 @@ def pretrained_inception(
     weights = Inception_V3_Weights.IMAGENET1K_V1
     net = inception_v3(weights=None, init_weights=False, transform_input=True)
     try:
-        if path: state = torch.load(path, map_location='cpu', weights_only=True)
-        else: state = weights.get_state_dict(progress=False, check_hash=True)
+        if path:
+            state = torch.load(path, map_location='cpu', weights_only=True)
+        else:
+            state = weights.get_state_dict(progress=False, check_hash=True)
         net.load_state_dict(state)
     except Exception as e:  # torch, pickle and urllib raise many kinds
         reason = f'{type(e).__name__}: {str(e).partition(chr(10))[0]}'
@@ -65,7 +67,7 @@ def pretrained_inception(
                          'classifier_features(images), which needs no download') from e
     return net, weights
 
-# %% ../../nbs/package/measures/features.ipynb #75f6ac1f
+# %% ../../nbs/package/measures/features.ipynb #b8bf5b7c
 def inception_features(
     path=None,         # the weights as a file; downloaded by torchvision if not given
     device:str='cpu',  # where to compute
@@ -84,7 +86,7 @@ def inception_features(
     features.name = f'inception_v3 ({path or weights})'
     return features
 
-# %% ../../nbs/package/measures/features.ipynb #678e25e6
+# %% ../../nbs/package/measures/features.ipynb #52de153b
 @torch.no_grad()
 def features_of(
     extractor,     # (B,C,H,W) -> (B,F)
@@ -105,7 +107,7 @@ def small_classifier(
                         nn.Linear(512, 64), nn.ReLU(), nn.BatchNorm1d(64, affine=False))
     return net, nn.Linear(64, n_classes)
 
-# %% ../../nbs/package/measures/features.ipynb #42f80a13
+# %% ../../nbs/package/measures/features.ipynb #51856525
 def classifier_features(
     images:Images,       # with labels
     steps:int=400,       # of Adam
@@ -136,7 +138,7 @@ def classifier_features(
     features.accuracy = (guess == images.test_labels).double().mean().item()
     return features
 
-# %% ../../nbs/package/measures/features.ipynb #21e51d89
+# %% ../../nbs/package/measures/features.ipynb #6055fbfb
 def generation_scores(
     real:Tensor, fake:Tensor, # (N,C,H,W) and (M,C,H,W): bytes, or floats in [0,1]
     extractor,    # such as `classifier_features(images)`, or a function with a `name`

@@ -5,23 +5,24 @@
 # %% auto #0
 __all__ = ['Metrics']
 
-# %% ../../nbs/package/measures/metrics.ipynb #b2e98fde
+# %% ../../nbs/package/measures/metrics.ipynb #20d5ca1e
 from torch import Tensor
 
 from ..data import Batches, Images
 
-# %% ../../nbs/package/measures/metrics.ipynb #34706ea4
+# %% ../../nbs/package/measures/metrics.ipynb #f85cd652
 def in_digits(value)->str: # a number, or what is none
     "A number as a table has it: two digits after the point, four for what is small"
-    if not isinstance(value, float): return str(value)
+    if not isinstance(value, float):
+        return str(value)
     return f'{value:,.2f}' if abs(value) >= 1 else f'{value:.4f}'
 
-# %% ../../nbs/package/measures/metrics.ipynb #d9f7beaa
+# %% ../../nbs/package/measures/metrics.ipynb #9028b6ac
 class Metrics(dict):
     "Named numbers; printed as a table"
     def __str__(self): return '\n'.join(f'{k:<17}{in_digits(v):>14}' for k,v in self.items())
 
-# %% ../../nbs/package/measures/metrics.ipynb #7c54f16a
+# %% ../../nbs/package/measures/metrics.ipynb #54eed25b
 def batches_for(
     model,              # a `ConvVAE`
     pixels:Tensor,      # uint8 (N,C,H,W)
@@ -38,12 +39,13 @@ def batches_for(
                       labels=labels if conditional else None)
 
     def with_condition(batch):
-        if not conditional: return batch, {}
+        if not conditional:
+            return batch, {}
         x,y = batch
         return x, dict(y=y)
     return map(with_condition, batches)
 
-# %% ../../nbs/package/measures/metrics.ipynb #f95f5970
+# %% ../../nbs/package/measures/metrics.ipynb #692058f6
 def need_labels(
     images:Images, # perhaps without labels, or without test images
     what:str,      # which function needs them, for the message
