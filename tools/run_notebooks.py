@@ -1,4 +1,4 @@
-"Run notebooks top to bottom, each from its own folder, and save their outputs: run_notebooks.py NOTEBOOK..."
+"Run notebooks, each from its own folder, and save their outputs: run_notebooks.py NOTEBOOK..."
 import os
 import re
 import sys
@@ -15,7 +15,8 @@ left_alone = re.compile(rf'^#\s*\|\s*({unable})', re.M)
 class Client(NotebookClient):
     "Runs all cells but those that cannot run here: these keep the outputs they have"
     async def async_execute_cell(self, cell, *args, **kwargs):
-        if left_alone.search(cell.source): return cell
+        if left_alone.search(cell.source):
+            return cell
         return await super().async_execute_cell(cell, *args, **kwargs)
 
 for path in map(Path, sys.argv[1:]):
@@ -24,6 +25,8 @@ for path in map(Path, sys.argv[1:]):
     Client(nb, kernel_name='python3', store_widget_state=False, coalesce_streams=True,
            resources={'metadata': {'path': path.parent}}).execute()
     for data in (o.get('data', {}) for cell in nb.cells for o in cell.get('outputs', [])):
-        data.pop('application/vnd.jupyter.widget-view+json', None) # an error message where there is no kernel; its picture is not
-        if 'image/png' in data: data.pop('image/jpeg', None) # Pillow shows every picture twice
+        # without a kernel a widget is an error message, and its picture is not
+        data.pop('application/vnd.jupyter.widget-view+json', None)
+        if 'image/png' in data:
+            data.pop('image/jpeg', None) # Pillow shows every picture twice
     nbformat.write(nb, path)

@@ -1,7 +1,10 @@
-"""Put a run on MNIST into the package as a trained model, with its card: python tools/weights.py runs/mnist_2d
+"""Put a run on MNIST into the package as a trained model, with its card
 
-The name of the run's folder becomes the model's name. Beside the weights: metrics.json, what `convvae_evaluate` measured, and
-latents.safetensors, the posterior means `mu` (2000, Z) and labels `y` (2000,) of the first test images, for maps without an image
+python tools/weights.py runs/mnist_2d
+
+The name of the run's folder becomes the model's name. Beside the weights: metrics.json, what
+`convvae_evaluate` measured, and latents.safetensors, the posterior means `mu` (2000, Z) and labels
+`y` (2000,) of the first test images, for maps without an image.
 """
 import json
 import shutil
@@ -40,7 +43,8 @@ images = model.sample(16)  # (16, 1, 28, 28), pixels in [0, 1]
 {command}
 ```
 
-60,000 training images, binarised anew in each epoch; {parameters:,} parameters; channels {channels}; torch {torch}.
+60,000 training images, binarised anew in each epoch; {parameters:,} parameters; \
+channels {channels}; torch {torch}.
 
 **Measured** by `convvae_evaluate` on the 10,000 test images, binarised once, in nats per image:
 
@@ -53,26 +57,33 @@ images = model.sample(16)  # (16, 1, 28, 28), pixels in [0, 1]
 
 The weights of the last epoch were taken; nothing was chosen by looking at the test images.
 
-**For** learning and demonstrations. It knows upright digits of 28 x 28, white on black, and nothing else. `latents.safetensors` holds
-the posterior means and labels of 2,000 test images, so that a map of the latent space can be drawn without the images.
+**For** learning and demonstrations. It knows upright digits of 28 x 28, white on black, \
+and nothing else. `latents.safetensors` holds
+the posterior means and labels of 2,000 test images, \
+so that a map of the latent space can be drawn without the images.
 '''
 
 def command(settings, defaults):
     "How to train the like: only what differs from the defaults"
-    options = {k: v for k, v in settings.items() if k in defaults and v != defaults[k]}
-    return 'convvae_train ' + ' '.join(f'--{k}' if v is True else f'--{k} {v}' for k, v in options.items())
+    differ = {k: v for k, v in settings.items() if k in defaults and v != defaults[k]}
+    options = [f'--{k}' if v is True else f'--{k} {v}' for k, v in differ.items()]
+    return ' '.join(['convvae_train', *options])
 
 def main(run):
+    "Model, latents, numbers and card of a run, into the package"
     about, metrics = (json.loads((run/f).read_text()) for f in ('run.json', 'metrics.json'))
     model = ConvVAE.from_pretrained(run)
     folder = Path(__file__).resolve().parent.parent/'convvae'/'weights'/run.name
     model.save_pretrained(folder)
     images = load_images('mnist')
-    with torch.no_grad(): mu = model.embed(images.test[:2000].float()/255)
-    save_file(dict(mu=mu.half(), y=images.test_labels[:2000].to(torch.uint8)), folder/'latents.safetensors')
+    with torch.no_grad():
+        mu = model.embed(images.test[:2000].float()/255)
+    latents = dict(mu=mu.half(), y=images.test_labels[:2000].to(torch.uint8))
+    save_file(latents, folder/'latents.safetensors')
     shutil.copy(run/'metrics.json', folder)
     defaults = {k: p.default for k, p in signature(train).parameters.items()}
-    text = card.format(name=run.name, command=command(about, defaults), parameters=sum(p.numel() for p in model.parameters()),
+    text = card.format(name=run.name, command=command(about, defaults),
+                       parameters=sum(p.numel() for p in model.parameters()),
                        channels=about['channels'], torch=about['machine']['torch'], **metrics)
     (folder/'README.md').write_text(text, encoding='utf-8')
     print(text)

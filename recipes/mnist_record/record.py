@@ -1,10 +1,7 @@
-"What the commands beside this file share: the sizes, the images, training by slices, and the estimate of log p(x)"
-import _thread
+"What the commands here share: the sizes, the images, training by slices, the estimate of log p(x)"
 import math
 import signal
-import threading
 import time
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -12,35 +9,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convvae.data import Images, generator, load_images
-from convvae.loss import distortion, linear_warmup
+from convvae.data import Images, load_images
+from convvae.loss import distortion, linear_warmup, objective
 from convvae.model import ConvVAE
-from convvae.sample import replacing
+from convvae.randomness import generator, seeded
+from convvae.saving import replacing
 from convvae.train import fit
 
 here = Path(__file__).resolve().parent
 runs = here.parent.parent/'runs'/'mnist_record'
 
-warm_up = partial(linear_warmup, share=0.1)  # the weight on the rate: it rises over the first tenth of the training
+warm_up = partial(linear_warmup, share=0.1)  # the weight on the rate: it rises over the first tenth
+parts = dict(block='residual', prior='realnvp')
+on_cpu = dict(batch_size=128, lr=2e-3, beta=warm_up, ema=0.999, device='cpu', save_minutes=1)
 
 # For each size: the data, what `ConvVAE` is given, and what `fit` is given. Change them here.
-# No `crop`: shifted digits are not distributed as the test images are, and the likelihood pays for them
+# No `crop`: shifted digits are not distributed as the test images are; the likelihood pays for it
 sizes = dict(
     # Fifteen minutes on one H100: wide, and with a stage at 14 x 14, which two cores can't pay for
     gpu=dict(data='mnist',
-             model=dict(latent_dim=40, channels=(64, 128, 256), stem=2, block='residual', prior='realnvp'),
-             fit=dict(max_seconds=900, batch_size=512, lr=2e-3, beta=warm_up, ema=0.9995, precision='bf16', compile=True, save_minutes=1)),
+             model=dict(latent_dim=40, channels=(64, 128, 256), stem=2, **parts),
+             fit=dict(max_seconds=900, batch_size=512, lr=2e-3, beta=warm_up, ema=0.9995,
+                      precision='bf16', compile=True, save_minutes=1)),
     # One hour on two cores
     cpu=dict(data='mnist',
-             model=dict(latent_dim=32, channels=(32, 64, 128), block='residual', prior='realnvp'),
-             fit=dict(max_seconds=3600, batch_size=128, lr=2e-3, beta=warm_up, ema=0.999, device='cpu', save_minutes=1)),
+             model=dict(latent_dim=32, channels=(32, 64, 128), **parts),
+             fit=dict(max_seconds=3600, **on_cpu)),
     # Minutes on one core: for comparisons
     small=dict(data='mnist',
-               model=dict(latent_dim=32, channels=(16, 32, 64), block='residual', prior='realnvp'),
-               fit=dict(max_seconds=600, batch_size=128, lr=2e-3, beta=warm_up, ema=0.999, device='cpu', save_minutes=1)),
-    # Seconds, on the digits that come with scikit-learn: for tests. Epochs do not depend on the clock
+               model=dict(latent_dim=32, channels=(16, 32, 64), **parts),
+               fit=dict(max_seconds=600, **on_cpu)),
+    # Seconds, on the digits that come with scikit-learn: for tests. Epochs do not depend on a clock
     tiny=dict(data='digits',
-              model=dict(latent_dim=4, channels=(8, 16), block='residual', prior='realnvp'),
+              model=dict(latent_dim=4, channels=(8, 16), **parts),
               fit=dict(epochs=3, batch_size=256, lr=4e-3, beta=warm_up, ema=0.9, device='cpu')),
 )
 
@@ -48,17 +49,20 @@ def size_named(
     name:str, # one of `sizes`
 )->dict:
     "The settings of a size"
-    if name not in sizes: raise ValueError(f'unknown size {name!r}: choose one of {", ".join(sizes)}')
+    if name not in sizes:
+        raise ValueError(f'unknown size {name!r}: choose one of {", ".join(sizes)}')
     return sizes[name]
 
 def images_for(
     data:str,       # a data set's name
     hold_out:int=0, # measure on the last so many training images, and do not train on them
-)->Images:          # whose `test` are the images held out, perhaps none: never the test set, which is for `evaluate.py` alone
+)->Images:          # whose `test` are those held out: the test set is for `evaluate.py` alone
     "Training images, split once more for choices"
     images = load_images(data)
     n = len(images.train)
-    if not 0 <= hold_out < n: raise ValueError(f'hold_out must be from 0 to {n - 1}, the training images less one, got {hold_out}')
+    if not 0 <= hold_out < n:
+        raise ValueError(f'hold_out must be from 0 to {n - 1}, the training images less one, '
+                         f'got {hold_out}')
     return Images(images.name, images.train[:n - hold_out], images.train[n - hold_out:])
 
 def new_model(
@@ -67,52 +71,57 @@ def new_model(
     seed:int=0,        # of the weights
 )->ConvVAE:
     "A model with fresh weights"
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         return ConvVAE(image_size, **size['model'])
 
-@contextmanager
-def time_slice(
-    minutes:float, # how long
-):                 # gives an Event that is set when the time is over
-    "Interrupt what runs within, as Ctrl-C would, when the time is over: `fit` then saves after the step it is at"
-    over = threading.Event()
-    def ring():
-        over.set()
-        _thread.interrupt_main()
-    timer = threading.Timer(60*minutes, ring)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background may have been told to ignore it
-    timer.start()
-    try: yield over
-    except KeyboardInterrupt:
-        if not over.is_set(): raise
-    finally:
-        timer.cancel()
-        signal.signal(signal.SIGINT, before)
+def time_is_up(
+    minutes:float,        # how long, from now
+    clock=time.monotonic, # the seconds that have gone by
+):                        # a function without arguments: is the time up?
+    "The end of a slice"
+    end = clock() + 60*minutes
+    def over(): return clock() >= end
+    return over
 
 def train_slice(
     size:dict,     # one of `sizes`
     images:Images,
     out:Path,      # the run's folder
-    minutes:float, # how long this slice may take
+    over,          # asked in each step: is it the last of this slice? As `time_is_up` gives it
     seed:int=0,    # of weights, order, binarisation and noise
     settings:dict=None, # more for run.json
     report=None,   # called with the history after each epoch
 )->bool:           # is the training done?
-    "Train for one slice, from where the last one ended"
-    with time_slice(minutes):
-        fit(new_model(size, images.image_size, seed), images, out=out, resume=True, binarize=True, seed=seed, settings=settings,
-            report=report, **size['fit'])
-        return True
-    return False
+    "Train for one slice, of a step at least, from where the last one ended"
+    options = dict(size['fit'])
+    minimised = options.pop('objective', objective)
+    ended = False
+
+    def watched(out, x, **kwargs):
+        nonlocal ended
+        if not ended and over():
+            ended = True
+            signal.raise_signal(signal.SIGINT)  # as Ctrl-C: `fit` takes the step, saves, and raises
+        return minimised(out, x, **kwargs)
+
+    model = new_model(size, images.image_size, seed)
+    try:
+        fit(model, images, out=out, resume=True, objective=watched, binarize=True, seed=seed,
+            settings=settings, report=report, **options)
+    except KeyboardInterrupt:
+        if not ended: raise
+        return False
+    return True
 
 def progress_of(
     run:Path, # a run's folder
 )->dict:      # steps, images seen, seconds (0 where epochs were counted)
     "How far a training came"
     state = torch.load(run/'checkpoint.pt', map_location='cpu', weights_only=True)
-    steps = state['schedule']['taken']
-    return dict(steps=steps, images_seen=steps*state['plan']['batch_size'], seconds=state['schedule']['seconds'])
+    schedule = state['schedule']
+    steps = schedule['taken']
+    return dict(steps=steps, images_seen=steps*state['plan']['batch_size'],
+                seconds=schedule['seconds'])
 
 @torch.inference_mode()
 def weigh(
@@ -126,8 +135,9 @@ def weigh(
     return out.prior.log_prob(out.z) - out.q.log_prob(out.z) - D, D
 
 class Tally:
-    "What is known of each image's log p(x) so far: sums over the latents drawn, so that their number costs no memory"
-    names = 'k', 'log_w', 'log_w2', 'sum_log_w', 'sum_D'  # latents; log of the sums of w and of w*w; sums of log w and of D
+    "What is known of each image's log p(x) so far: sums over the latents drawn, however many"
+    # latents; log of the sums of w and of w*w; sums of log w and of D
+    names = 'k', 'log_w', 'log_w2', 'sum_log_w', 'sum_D'
 
     def __init__(self,
         n:int, # how many images
@@ -145,9 +155,9 @@ class Tally:
     ):
         "More latents for some of the images"
         log_w,D = log_w.double(),D.double()
-        first,second = log_w.logsumexp(0).cpu().numpy(),(2*log_w).logsumexp(0).cpu().numpy()
         self.k[i] += len(log_w)
-        self.log_w[i],self.log_w2[i] = np.logaddexp(self.log_w[i], first),np.logaddexp(self.log_w2[i], second)
+        self.log_w[i] = np.logaddexp(self.log_w[i], log_w.logsumexp(0).cpu().numpy())
+        self.log_w2[i] = np.logaddexp(self.log_w2[i], (2*log_w).logsumexp(0).cpu().numpy())
         self.sum_log_w[i] += log_w.sum(0).cpu().numpy()
         self.sum_D[i] += D.sum(0).cpu().numpy()
 
@@ -156,27 +166,32 @@ class Tally:
         return self.log_w[:n] - np.log(self.k[:n])
 
     def ess(self, n:int)->np.ndarray: # (n,), 1 to k
-        "The effective sample sizes of the first n images: so many equal weights would be worth as much"
+        "The effective sample sizes of the first n images: so many equal weights are worth as much"
         return np.exp(2*self.log_w[:n] - self.log_w2[:n])
 
     def note(self,
         n:int,     # the first so many images
         last:bool, # is this where it ends?
     ):
-        "Remember the mean estimate, if all of them have the same number of latents: a round one, or the last"
+        "Remember the mean estimate, if all have as many latents: a round number, or the last"
         k = int(self.k[:n].max())
-        if self.k[:n].min() < k or [k, n] in [row[:2] for row in self.trace]: return
-        if last or str(k).rstrip('0') in ('1', '2', '5'): self.trace.append([k, n, float(self.log_px(n).mean())])
+        known = [k, n] in [row[:2] for row in self.trace]
+        round_number = str(k).rstrip('0') in ('1', '2', '5')
+        if self.k[:n].min() == k and not known and (last or round_number):
+            self.trace.append([k, n, float(self.log_px(n).mean())])
 
     def summary(self,
         n:int, # of the first so many images
     )->dict:   # nats per image; `nats` is -log p(x), lower is better
         "The numbers of the table"
         log_px,ess,k = self.log_px(n),self.ess(n),self.k[:n]
-        elbo,D = (self.sum_log_w[:n]/k).mean(),(self.sum_D[:n]/k).mean()
-        noise = (1/ess - 1/k).clip(0)  # the variance of each estimate, to first order: half of it is missing on average
-        return dict(nats=-log_px.mean(), stderr=log_px.std()/math.sqrt(n), noise=math.sqrt(noise.sum())/n, shortfall=noise.mean()/2,
-                    elbo=elbo, rate=-elbo - D, distortion=D, ess_mean=ess.mean(), ess_median=np.median(ess), ess_min=ess.min(),
+        elbo = (self.sum_log_w[:n]/k).mean()
+        D = (self.sum_D[:n]/k).mean()
+        noise = (1/ess - 1/k).clip(0)  # variances, to first order; half of it is missing on average
+        return dict(nats=-log_px.mean(), stderr=log_px.std()/math.sqrt(n),
+                    noise=math.sqrt(noise.sum())/n, shortfall=noise.mean()/2,
+                    elbo=elbo, rate=-elbo - D, distortion=D,
+                    ess_mean=ess.mean(), ess_median=np.median(ess), ess_min=ess.min(),
                     k=int(k.min()), images=n)
 
     def save(self,
@@ -184,18 +199,23 @@ class Tally:
         about:str, # what it was measured on and with
     ):
         "Write all of it, or nothing"
-        with replacing(path) as tmp, tmp.open('wb') as f:
-            np.savez(f, about=about, trace=np.array(self.trace, dtype=float).reshape(-1, 3), seconds=self.seconds,
-                     **{name: getattr(self, name) for name in self.names})
+        arrays = {name: getattr(self, name) for name in self.names}
+        trace = np.array(self.trace, dtype=float).reshape(-1, 3)
+        with replacing(path) as draft:
+            np.savez(draft, about=about, trace=trace, seconds=self.seconds, **arrays)
 
     @classmethod
     def load(cls, path:Path, about:str):
         "Go on with what was saved"
         with np.load(path) as f:
-            if str(f['about']) != about: raise ValueError(f'{path} was begun with {f["about"]}, now {about}: give the same, or overwrite')
+            if str(f['about']) != about:
+                raise ValueError(f'{path} was begun with {f["about"]}, now {about}: '
+                                 'give the same, or overwrite')
             self = cls(len(f['k']))
-            for name in cls.names: setattr(self, name, f[name])
-            self.trace,self.seconds = [[int(k), int(n), v] for k,n,v in f['trace'].tolist()],float(f['seconds'])
+            for name in cls.names:
+                setattr(self, name, f[name])
+            self.trace = [[int(k), int(n), v] for k,n,v in f['trace'].tolist()]
+            self.seconds = float(f['seconds'])
         return self
 
 def likelihood(
@@ -208,18 +228,21 @@ def likelihood(
     seed:int=0,        # of the latents
     after=None,        # called after each batch; what it returns ends the work, if it is true
 )->bool:               # is it done?
-    "Bring all images to k latents, a block for every one of them before the next: whenever it ends, there is a bound"
+    "Bring all images to k latents, each block for all of them: whenever it ends, there is a bound"
     device,Z = next(model.parameters()).device,model.latent_dim
     n = len(pixels)
     for start in range(0, k, block):
         m = min(block, k - start)
         for i in range(0, n, batch_size):
+            if tally.k[i] > start:
+                continue
             some = slice(i, min(i + batch_size, n))
-            if tally.k[i] > start: continue
-            begun = time.time()
-            eps = torch.randn(m, some.stop - i, Z, generator=generator('importance', seed, i, start)).to(device)
+            begun = time.perf_counter()
+            g = generator('importance', seed, i, start)
+            eps = torch.randn(m, some.stop - i, Z, generator=g).to(device)
             tally.add(some, *weigh(model, pixels[some].to(device).float()/255, eps))
-            tally.seconds += time.time() - begun
-            if after and after(): return False
+            tally.seconds += time.perf_counter() - begun
+            if after and after():
+                return False
         tally.note(n, last=start + m == k)
     return True
