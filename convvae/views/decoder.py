@@ -6,6 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/package/views/decoder.ipynb #17a1950f
+import copy
 import math
 
 import torch
@@ -17,9 +18,15 @@ from ..sample import labels_of
 from .explorer import eval_mode
 
 # %% ../../nbs/package/views/decoder.ipynb #9057f5f8
+def rounded(values:Tensor)->Tensor:
+    "Weights as 16-bit floats, or a ValueError if they are too large for that"
+    half = values.detach().cpu().half()
+    if not half.isfinite().all(): raise ValueError('the page holds no weights beyond 65504')
+    return half
+
 def weights_of(layer)->dict:
-    "Weight and bias of a layer, as 16-bit floats"
-    return dict(weight=layer.weight.detach().cpu().half(), bias=layer.bias.detach().cpu().half())
+    "Weight and bias of a layer"
+    return dict(weight=rounded(layer.weight), bias=rounded(layer.bias))
 
 def conv_step(conv)->dict:
     "A convolution, or a transposed one, that is the same in both directions"
@@ -61,7 +68,7 @@ def decoder_steps(
     steps = [dict(kind='linear', size=decoder.start, **weights_of(decoder.root))]
     for stage,(height,width) in zip(decoder.stages, reversed(decoder.sizes), strict=True):
         steps += [*steps_of(stage), dict(kind='crop', height=height, width=width)]
-    return [*steps, dict(kind='bias', bias=decoder.bias.detach().cpu().half())]
+    return [*steps, dict(kind='bias', bias=rounded(decoder.bias))]
 
 # %% ../../nbs/package/views/decoder.ipynb #0d3ef3e4
 reach = 4.  # of the nodes: asinh of the largest number in the table
@@ -135,13 +142,22 @@ def decoder_program(
         steps,means = decoder_steps(model.decoder),mean_table(model)
     except ValueError:
         return None
-    z = torch.randn(16, model.latent_dim, generator=torch.Generator().manual_seed(0))
-    y = labels_of(model, len(z))
-    label = model.one_hot(y, z.shape[:1])
-    inputs = z if label is None else torch.cat([z, label.cpu()], 1)
-    shown = look_up(means, run_steps(steps, inputs))
-    with eval_mode(model):
-        wanted = model.decode(z.to(model.decoder.bias), y).mean.float().cpu()
-    if not (shown - wanted).abs().max() <= 5e-3: return None           # also where it is no number
+    if not shows_the_same(steps, means, model): return None
     rows,columns = means.shape
     return dict(steps=steps, table=dict(means=means, rows=rows, columns=columns, reach=reach))
+
+def shows_the_same(
+    steps:list,   # from `decoder_steps`
+    means:Tensor, # from `mean_table`
+    model,        # a `ConvVAE`
+)->bool:
+    "Does the page show what the model decodes, rounded weights apart?"
+    twin = copy.deepcopy(model).cpu().float()
+    twin.decoder.half().float()                           # has the weights of the page
+    z = torch.randn(16, model.latent_dim, generator=torch.Generator().manual_seed(0))
+    y = labels_of(model, len(z))
+    label = twin.one_hot(y, z.shape[:1])
+    shown = look_up(means, run_steps(steps, z if label is None else torch.cat([z, label], 1)))
+    with eval_mode(twin):
+        wanted = twin.decode(z, y).mean
+    return bool((shown - wanted).abs().max() <= 5e-3)     # no, where there is no number

@@ -154,6 +154,11 @@ def show_picture(
     ax.set(xticks=[], yticks=[])
 
 # %% ../../nbs/package/views/explorer.ipynb #1167135c
+class Picture(widgets.Image):
+    "A PNG with a name, for readers who cannot see it: its tooltip"
+    description = traitlets.Unicode('').tag(sync=True)  # the browser asks for it before it shows one
+
+# %% ../../nbs/package/views/explorer.ipynb #740f0f7b
 class Explorer(widgets.HBox):
     "A widget that shows what a model does, and a still picture where there is no kernel"
     def __init__(self,
@@ -162,8 +167,8 @@ class Explorer(widgets.HBox):
     ):
         device_of(model)
         self.model = model
-        self.picture = widgets.Image(format='png', tooltip='decoded image',
-                                     layout=dict(max_width='100%', object_fit='contain'))
+        self.picture = Picture(tooltip='decoded image',
+                               layout=dict(max_width='100%', object_fit='contain'))
         self.label = widgets.Dropdown(
             options=range(model.n_classes or 1), value=0 if y is None else int(y),
             description='Label', layout=dict(width='160px'))

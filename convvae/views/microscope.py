@@ -14,6 +14,7 @@ from torch.distributions import Bernoulli
 from ..checks import in_range
 from convvae.views.explorer import (
     Explorer,
+    Picture,
     eval_mode,
     figure_png,
     images_to_show,
@@ -59,8 +60,8 @@ class ElboMicroscope(Explorer):
                                          description='Width of q', layout=wide)
         self.which.observe(lambda _: self.choose(), 'value')
         self.width.observe(lambda _: self.draw(), 'value')
-        self.image = widgets.Image(format='png', layout=dict(max_width='100%'))
-        self.heat_map = widgets.Image(format='png', layout=dict(max_width='100%'))
+        self.image = Picture(layout=dict(max_width='100%'))
+        self.heat_map = Picture(layout=dict(max_width='100%'))
         columns = []
         for name,picture in (('image', self.image), ('reconstruction', self.picture),
                              (f'{self.names[0]} of each pixel', self.heat_map)):
@@ -68,8 +69,8 @@ class ElboMicroscope(Explorer):
             columns.append(widgets.VBox([widgets.Label(name), picture]))
         pictures = widgets.HBox(columns, layout=dict(flex_flow='row wrap', grid_gap='4px 10px'))
         self.numbers = widgets.Label()
-        self.diagrams = widgets.Image(
-            format='png', layout=dict(width='340px', max_width='100%'),
+        self.diagrams = Picture(
+            layout=dict(width='340px', max_width='100%'),
             tooltip='Nats against the width of q: distortion, rate and sum; nats of each latent')
         left = [pictures, self.which, self.width, *self.controls(), self.numbers]
         self.children = [widgets.VBox(left), self.diagrams]

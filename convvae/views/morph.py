@@ -18,6 +18,7 @@ from ..sample import lerp, save_gif, slerp, walk
 from ..saving import writing
 from convvae.views.explorer import (
     Explorer,
+    Picture,
     Player,
     eval_mode,
     figure_png,
@@ -57,8 +58,8 @@ class Morph(Explorer):
         for i,image in enumerate(self.x):
             button = widgets.Button(layout=dict(width='64px', margin='0'))
             button.on_click(lambda _, i=i: self.choose(i))
-            picture = widgets.Image(value=png(image, 64), format='png', tooltip=f'image {i}',
-                                    layout=dict(width='64px'))
+            picture = Picture(value=png(image, 64), tooltip=f'image {i}',
+                              layout=dict(width='64px'))
             self.buttons.append(button)
             thumbs.append(widgets.VBox([picture, button]))
         self.stops = widgets.HBox(thumbs, layout=dict(flex_flow='row wrap'))
