@@ -156,7 +156,7 @@ def show_picture(
 # %% ../../nbs/package/views/explorer.ipynb #1167135c
 class Picture(widgets.Image):
     "A PNG with a name, for readers who cannot see it: its tooltip"
-    description = traitlets.Unicode('').tag(sync=True)  # the browser asks for it before it shows one
+    description = traitlets.Unicode('').tag(sync=True)  # which the browser asks for as well
 
 # %% ../../nbs/package/views/explorer.ipynb #740f0f7b
 class Explorer(widgets.HBox):

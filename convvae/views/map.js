@@ -14,7 +14,7 @@ const mapCss = `
   border: 3px solid #fff; border-radius: 50%; outline: 2px solid #000; box-sizing: border-box;
   pointer-events: none; }
 .cv-held .cv-dot { background: #e11d48; }
-.cv-row { display: flex; flex-wrap: wrap; gap: 2px 12px; align-items: center; margin-top: 4px; }
+.cv-row { display: flex; flex-wrap: wrap; gap: 2px 9px; align-items: center; margin-top: 4px; }
 .cv-row label { display: inline-flex; gap: 5px; align-items: center; }
 .cv-key { display: inline-flex; align-items: center; gap: 4px; }
 .cv-key i { width: 10px; height: 10px; border-radius: 50%; }
@@ -89,7 +89,7 @@ function nearest(points, [u, v]) {
 }
 
 function describe({view, points, labels}, at) { // a place, in words
-  const text = view.axes.map((name, i) => `${name} = ${at[i].toFixed(2)}`).join(', ');
+  const text = view.axes.map((name, i) => `${name} = ${fixed(at[i], 2)}`).join(', ');
   return labels ? `${text}, nearest point: ${view.names[labels[nearest(points, at)]]}` : text;
 }
 
@@ -118,7 +118,7 @@ function latentMap(root, onmove) {              // onmove gets [u, v]
     dot.style.top = `${100*y}%`;
     const text = describe(shown, at);
     parts.place.textContent = text;
-    pad.setAttribute('aria-valuenow', (at[0]/half).toFixed(2));
+    pad.setAttribute('aria-valuenow', fixed(at[0]/half, 2));
     pad.setAttribute('aria-valuetext', text);
   }
   function move(next) {

@@ -12,23 +12,9 @@ import torch
 import traitlets
 from torch import Tensor
 
-from convvae.views.explorer import (
-    Explorer,
-    figure_png,
-    javascript,
-    picture_bytes,
-    png,
-    side_by_side,
-)
-from convvae.views.plane import (
-    Plane,
-    colours,
-    map_figure,
-    map_points,
-    plane_of,
-    tiles,
-    usual_plane,
-)
+from .explorer import Explorer, figure_png, javascript, picture_bytes, png
+from .explorer import side_by_side
+from .plane import Plane, colours, map_figure, map_points, plane_of, tiles, usual_plane
 
 # %% ../../nbs/package/views/map.ipynb #3a1e207d
 def view_of(

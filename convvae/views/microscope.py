@@ -12,17 +12,8 @@ from matplotlib.figure import Figure
 from torch.distributions import Bernoulli
 
 from ..checks import in_range
-from convvae.views.explorer import (
-    Explorer,
-    Picture,
-    eval_mode,
-    figure_png,
-    images_to_show,
-    png,
-    prior_mean,
-    show_picture,
-    side_by_side,
-)
+from .explorer import Explorer, Picture, eval_mode, figure_png, images_to_show, png
+from .explorer import prior_mean, show_picture, side_by_side
 from .parts import ElboFigure, ElboParts, elbo_parts, heat, typical_latents
 
 # %% ../../nbs/package/views/microscope.ipynb #53e0c018
@@ -97,7 +88,7 @@ class ElboMicroscope(Explorer):
         self.image.value = png(self.x[self.which.value], 168)
         fig = Figure((3.4, 4.4), dpi=144, facecolor='none')
         places = [0.13, 0.57, 0.83, 0.37],[0.13, 0.01, 0.83, 0.37]
-        self.figure = self.elbo_figure(fig, places, ink='#767676')  # on a light page and a dark one
+        self.figure = self.elbo_figure(fig, places, ink='#797979')  # on a light page and a dark one
         self.draw()
 
     def elbo_figure(self, fig:Figure, places:tuple, ink:str='black')->ElboFigure:
@@ -122,8 +113,8 @@ class ElboMicroscope(Explorer):
         self.heat_map.value = png(heat(self.now.pixels.sum(0)), 168)
         self.point(self.figure)
         self.diagrams.value = self.figure.png()
-        D,R,(distortion,total) = self.now.D,self.now.R,self.names
-        self.numbers.value = f'{distortion} {D:.1f}, rate {R:.1f}, {total} {D + R:.1f} nats'
+        D,R = self.now.D,self.now.R
+        self.numbers.value = f'{self.names[0]} {D:.1f} + rate {R:.1f} = {D + R:.1f} nats'
 
     def still(self)->bytes: # a PNG file
         "Image, reconstruction, heat map, valley and bars"

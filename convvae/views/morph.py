@@ -16,18 +16,8 @@ from matplotlib.figure import Figure
 from ..checks import in_range
 from ..sample import lerp, save_gif, slerp, walk
 from ..saving import writing
-from convvae.views.explorer import (
-    Explorer,
-    Picture,
-    Player,
-    eval_mode,
-    figure_png,
-    images_to_show,
-    png,
-    posterior_means,
-    show_picture,
-    side_by_side,
-)
+from .explorer import Explorer, Picture, Player, eval_mode, figure_png, images_to_show
+from .explorer import png, posterior_means, show_picture, side_by_side
 
 # %% ../../nbs/package/views/morph.ipynb #53e0c012
 class Morph(Explorer):

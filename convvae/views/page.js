@@ -83,7 +83,7 @@ function sliderRow({latent, name}, span, onmove) {
   input.addEventListener('input', () => onmove(Number(input.value)));
   function put(value) {
     input.value = value;
-    output.textContent = value.toFixed(1);
+    output.textContent = fixed(value, 1);
   }
   return {parts: [el('label', {htmlFor: id}, name), input, output], put};
 }

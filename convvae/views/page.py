@@ -18,15 +18,8 @@ from ..checks import in_range
 from ..sample import active_latents, traverse
 from ..saving import replacing, writing
 from .decoder import decoder_program
-from convvae.views.explorer import (
-    eval_mode,
-    figure_png,
-    images_to_show,
-    javascript,
-    picture_bytes,
-    show_picture,
-    side_by_side,
-)
+from .explorer import eval_mode, figure_png, images_to_show, javascript, picture_bytes
+from .explorer import show_picture, side_by_side
 from .map import view_of
 from .plane import Plane, map_figure, map_points, tiles, usual_plane
 

@@ -12,6 +12,12 @@ function el(tag, props = {}, ...children) {
   return element;
 }
 
+// A number with so many digits behind the point, and never -0.0
+function fixed(value, digits) {
+  const unit = 10**digits;
+  return (Math.round(value*unit)/unit + 0).toFixed(digits);
+}
+
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 function bytes(source) {                        // a DataView from the kernel, or base64 from a page

@@ -14,18 +14,8 @@ from torch import Tensor
 
 from ..checks import in_range
 from ..sample import active_latents, traverse
-from convvae.views.explorer import (
-    Explorer,
-    Player,
-    eval_mode,
-    figure_png,
-    images_to_show,
-    png,
-    posterior_means,
-    prior_mean,
-    show_picture,
-    side_by_side,
-)
+from .explorer import Explorer, Player, eval_mode, figure_png, images_to_show, png
+from .explorer import posterior_means, prior_mean, show_picture, side_by_side
 
 # %% ../../nbs/package/views/sliders.ipynb #4991b7d9
 class LatentExplorer(Explorer):
