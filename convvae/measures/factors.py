@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..chunks import in_chunks
-from ..data import render_sprites, sprite_factors
+from ..sources.sprites import render_sprites, sprite_factors
 from .metrics import Metrics
 
 # %% ../../nbs/package/measures/factors.ipynb #ad911948
