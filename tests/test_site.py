@@ -16,13 +16,34 @@ import pytest
 from conftest import ROOT, copy_to, serve
 from filelock import FileLock
 
-chapters = sorted(p.stem for p in ROOT.glob('nbs/[0-9]*.ipynb')) + sorted(f'tutorials/{p.stem}' for p in ROOT.glob('nbs/tutorials/*.ipynb'))
-modules = sorted(p.stem for p in ROOT.glob('convvae/[!_]*.py'))
-order = ['index', *chapters, 'api', 'changelog', 'contributing']
-pages = [*order, 'search', '_modules/index', *(f'_modules/convvae/{m}' for m in modules)]
+sys.path.insert(0, str(ROOT/'docs'))
+import pages as docs # noqa: E402
+
+def name_of(path):
+    "A page's address, of the notebook that it is made of"
+    return str(path.relative_to(ROOT/'nbs').with_suffix(''))
+
+chapters = [name_of(path) for path in docs.notebooks]
+sources = {'.'.join(p.relative_to(ROOT/'convvae').with_suffix('').parts): p
+           for p in (ROOT/'convvae').rglob('[!_]*.py')}
+
+def names_of(m, which='own'):
+    "The public names of a module: those that it defines, or all"
+    listed = re.search(r'^__all__ = \[(.*?)\]', sources[m].read_text(encoding='utf-8'), re.S | re.M)[1]
+    names = re.findall(r"'(\w+)'", listed)
+    own = docs.defined(sources[m].read_text(encoding='utf-8'))
+    return [name for name in names if which == 'all' or name in own]
+
+def by_chapter(m): return docs.notebooks.index(docs.chapter_of[f'convvae.{m}'])
+
+modules = sorted((m for m in sources if names_of(m, 'all')), key=by_chapter)
+order = ['index', *chapters, 'api', *(f'api/{m}' for m in modules), 'changelog', 'contributing']
+shown = [m for m in modules if names_of(m)] # whose code the reference leads to
+pages = [*order, 'search', '_modules/index', *(f'_modules/convvae/{m.replace(".", "/")}' for m in shown)]
 
 def make_docs(clone, **kwargs):
-    return subprocess.run(['make', '-o', 'install-dev', f'VENV={sys.prefix}', 'docs'], cwd=clone, text=True, capture_output=True, **kwargs)
+    command = ['make', '-o', 'install-dev', f'VENV={sys.prefix}', 'docs']
+    return subprocess.run(command, cwd=clone, text=True, capture_output=True, **kwargs)
 
 def contents(root): return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob('*') if p.is_file()}
 
@@ -38,8 +59,10 @@ def site(tmp_path_factory):
             built = make_docs(clone)
             assert built.returncode == 0, built.stdout + built.stderr
             after = contents(clone)
-            left = {k for k in before.keys() | after.keys() if before.get(k) != after.get(k) and '__pycache__' not in k}
-            assert {k.split('/')[0] for k in left} == {'_docs', 'build'}, 'make docs leaves what git would see'
+            left = {k for k in before.keys() | after.keys() if before.get(k) != after.get(k)}
+            left = {k for k in left if not k.startswith('nbs/api/') and '__pycache__' not in k}
+            tops = {k.split('/')[0] for k in left}
+            assert tops == {'_docs', 'build'}, 'make docs leaves what git would see'
     assert (clone/'_docs').exists(), 'the build failed'
     return clone/'_docs'
 
@@ -57,7 +80,8 @@ def looking(browser, url):
     page.on('pageerror', lambda e: said.append(str(e)))
     page.on('requestfailed', lambda r: said.append(f'failed: {r.url}'))
     page.on('response', lambda r: r.status >= 400 and said.append(f'{r.status}: {r.url}'))
-    page.on('request', lambda r: r.url.startswith((root, f'blob:{root}', 'data:')) or said.append(f'another host: {r.url}'))
+    ours = (root, f'blob:{root}', 'data:')
+    page.on('request', lambda r: r.url.startswith(ours) or said.append(f'another host: {r.url}'))
     page.goto(url, wait_until='networkidle')  # whoever leaves a page earlier aborts its requests
     yield page
     page.wait_for_load_state('networkidle')
@@ -65,12 +89,16 @@ def looking(browser, url):
     assert not said
 
 def test_all_pages(site):
-    assert {str(p.relative_to(site).with_suffix('')) for p in site.rglob('*.html') if '_static' not in p.parts} == set(pages)
+    found = [p.relative_to(site) for p in site.rglob('*.html')]
+    assert {str(p.with_suffix('')) for p in found if '_static' not in p.parts} == set(pages)
 
 # What a reader sees that was meant for a program: maths and code are set apart first
 prose = '''(() => { const article = document.querySelector('main').cloneNode(true)
-article.querySelectorAll('pre, code, mjx-container, .docments, dt').forEach(e => e.remove()); return article.textContent })()'''
-brightness = '(r => r[0] + r[1] + r[2])(getComputedStyle(document.%s).%s.match(/[0-9]+/g).map(Number))'
+article.querySelectorAll('pre, code, mjx-container, .docments, dt').forEach(e => e.remove())
+return article.textContent })()'''
+markup = r'.{0,20}(?:\$[^$\n]+\$|\\[(\[a-z]|\]\(|\*\*|:::|\{[a-z]+\}`).{0,20}'
+brightness = ('(r => r[0] + r[1] + r[2])'
+              '(getComputedStyle(document.%s).%s.match(/[0-9]+/g).map(Number))')
 
 @pytest.mark.parametrize('name', pages)
 def test_page(site, url, browser, name):
@@ -80,12 +108,15 @@ def test_page(site, url, browser, name):
             page.evaluate('MathJax.startup.promise')
             assert page.locator('mjx-container').count() == page.locator('.math').count()
             assert not page.locator('mjx-merror').count()
-        assert not re.findall(r'.{0,20}(?:\$[^$\n]+\$|\\[(\[a-z]|\]\(|\*\*|:::|\{[a-z]+\}`).{0,20}', page.evaluate(prose)), 'markup or maths in the open'
-        for text in page.locator('div.cell pre').all_text_contents(): assert not re.search(r'^\s*#\s*\|', text, re.M)
+        assert not re.findall(markup, page.evaluate(prose)), 'markup or maths in the open'
+        for text in page.locator('div.cell pre').all_text_contents():
+            assert not re.search(r'^\s*#\s*\|', text, re.M)
+        def count(css): return page.locator(css).count()
         if name in chapters:
-            assert page.locator('div.cell_input pre span.k, div.cell_input pre span.kn').count(), 'code without colours'
-            assert page.locator('div.cell_input button.copybtn').count() == page.locator('div.cell_input pre').count()
-            assert page.locator('nav.page-toc a').count() == page.locator('article :is(h2, h3)').count()
+            code = 'div.cell_input pre'
+            assert count(f'{code} span.k, {code} span.kn'), 'code without colours'
+            assert count('div.cell_input button.copybtn') == count(code)
+            assert count('nav.page-toc a') == count('article :is(h2, h3)')
 
         assert page.evaluate(brightness % ('body', 'backgroundColor')) > 600
         page.emulate_media(color_scheme='dark')
@@ -117,15 +148,18 @@ def test_links(site):
             target, place = urldefrag(urljoin(here, link.split('?')[0]))
             if not target.startswith('file:'): continue
             file = Path(unquote(target.removeprefix('file://')))
-            if not file.is_file() or place and file.suffix == '.html' and unquote(place) not in links(file).ids: broken.append((name, link))
+            lost = place and file.suffix == '.html' and unquote(place) not in links(file).ids
+            if not file.is_file() or lost: broken.append((name, link))
     assert not broken
 
 def test_reading_order(site):
     "Next leads through all chapters, and previous back; the sidebar of each page has them all"
     def towards(name, css): # the page that a button of page `name` leads to
-        here = (site/f'{name}.html').as_uri()
-        found = {urljoin(here, link) for link, attrs in links(site/f'{name}.html').links if css in attrs.get('class', '').split()}
-        return [str(Path(o.removeprefix('file://')).relative_to(site).with_suffix('')) for o in found]
+        file = site/f'{name}.html'
+        found = {urljoin(file.as_uri(), link) for link, attrs in links(file).links
+                 if css in attrs.get('class', '').split()}
+        paths = [Path(o.removeprefix('file://')).relative_to(site) for o in found]
+        return [str(path.with_suffix('')) for path in paths]
     for name, after in pairwise(order):
         assert towards(name, 'right-next') == [after]
         assert towards(after, 'left-prev') == [name]
@@ -137,16 +171,18 @@ def test_notebooks(site):
         notebook = ROOT/'nbs'/f'{name}.ipynb'
         file = site/f'{name}.html'
         found = [link for link, _ in links(file).links]
-        assert f'https://colab.research.google.com/github/convvae/convvae/blob/main/nbs/{name}.ipynb' in found
+        colab = 'https://colab.research.google.com/github/convvae/convvae/blob/main/nbs'
+        assert f'{colab}/{name}.ipynb' in found
         download, = [o for o in found if '_downloads' in o]
         assert (file.parent/download).read_bytes() == notebook.read_bytes()
-        shown = html.unescape(re.sub('<[^>]*>', '', file.read_text(encoding='utf-8')))
-        cells = [''.join(c['source']) for c in json.loads(notebook.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
-        hidden = [c for c in cells if re.match(r'#\| *(hide|default_exp)', c)]
+        text = html.unescape(re.sub('<[^>]*>', '', file.read_text(encoding='utf-8')))
+        nb = json.loads(notebook.read_text(encoding='utf-8'))
+        cells = [''.join(c['source']) for c in nb['cells'] if c['cell_type'] == 'code']
+        hidden = [c for c in cells if re.match(r'#\| *(hide|default_exp)|.*\n_all_ =', c)]
         assert any('google.colab' in c for c in hidden)
         for cell in cells:
             code = re.sub(r'(#\|.*\n?)+', '', cell, count=1).strip()
-            assert code == '' or (code in shown) == (cell not in hidden), f'{name}: {cell}'
+            assert code == '' or (code in text) == (cell not in hidden), f'{name}: {cell}'
 
 def test_search(url, browser):
     with looking(browser, url) as page:
@@ -158,7 +194,8 @@ def test_search(url, browser):
 def test_explorer(url, browser):
     "On the landing page the picture follows the pointer, in the colours of the page; all this in one screen"
     with looking(browser, url) as page:
-        for way in page.locator('#convvae > ul').first.locator('li').all(): assert way.bounding_box()['y'] < 400
+        for way in page.locator('#convvae > ul').first.locator('li').all():
+            assert way.bounding_box()['y'] < 400
         frame = page.locator('figure.explorer iframe')
         map = frame.content_frame.locator('canvas').first
         map.wait_for()
@@ -168,36 +205,62 @@ def test_explorer(url, browser):
         for x, y in (0.2, 0.2), (0.5, 0.5), (0.8, 0.3):
             page.mouse.move(box['x'] + x*box['width'], box['y'] + y*box['height'])
             page.wait_for_timeout(300)
-            seen.add(frame.content_frame.locator('canvas').nth(1).evaluate('c => c.toDataURL()'))
+            canvas = frame.content_frame.locator('canvas').nth(1)
+            seen.add(canvas.evaluate('c => c.toDataURL()'))
         assert len(seen) == 3
         page.emulate_media(color_scheme='dark')
-        page.wait_for_function("document.querySelector('figure.explorer iframe').src.endsWith('theme=dark')")
+        address = "document.querySelector('figure.explorer iframe').src"
+        page.wait_for_function(f"{address}.endsWith('theme=dark')")
         frame.content_frame.locator('canvas').first.wait_for()
-    with looking(browser, f'{url}06_explore.html') as page:
-        for i in range(2): page.locator('figure.explorer iframe').nth(i).content_frame.locator('canvas').first.wait_for()
+    with looking(browser, f'{url}package/06_explore.html') as page:
+        for i in range(2):
+            frame = page.locator('figure.explorer iframe').nth(i)
+            frame.content_frame.locator('canvas').first.wait_for()
 
 def test_reference(site):
     "Every public name, with its docments; prose leads there, but not where a word means something else"
-    api = (site/'api.html').read_text(encoding='utf-8')
-    text = ' '.join(re.sub('<[^>]*>', '', api).split())
+    def read(page): return (site/f'{page}.html').read_text(encoding='utf-8')
     for m in modules:
-        source = (ROOT/'convvae'/f'{m}.py').read_text(encoding='utf-8')
-        for name in re.findall(r"'(\w+)'", re.search(r'__all__ = \[(.*?)\]', source, re.S)[1]):
-            assert f'convvae.{m}.{name}' in links(site/'api.html').ids
-    assert 'x Tensor (B,C,H,W) pixels in [0,1] returns Tensor (B,), or (k,B) for k latents per image; nats per image' in text
+        for name in names_of(m): assert f'convvae.{m}.{name}' in links(site/'api'/f'{m}.html').ids
+    assert sum(len(names_of(m)) for m in modules) < 130
+    text = ' '.join(re.sub('<[^>]*>', '', read('api/loss')).split())
+    assert 'x Tensor (B,C,H,W) pixels in [0,1] returns Tensor (B,), or (k,B) for k latents' in text
+    text = ' '.join(re.sub('<[^>]*>', '', read('api/model')).split())
     assert 'latent_dim int = 64 Z, the number of latents' in text
-    assert 'href="02_loss.html#convvae-loss-rate"' in api and 'href="_modules/convvae/loss.html#rate"' in api
-    def leads(page, name): return f'href="{"../"*page.count("/")}api.html#convvae.{name}"' in (site/f'{page}.html').read_text(encoding='utf-8')
-    for page, name in [('03_train', 'train.fit'), ('00_data', 'data.Batches'), ('01_model', 'model.ConvVAE'), ('changelog', 'model.ConvVAE.from_pretrained'), ('tutorials/scaling_out', 'train.fit')]: assert leads(page, name)
-    for page, name in [('00_data', 'cli.train'), ('04_sample', 'data.decode'), ('01_model', 'model.ConvVAE.sample'), ('api', 'explore.Explorer.decode')]: assert not leads(page, name)
+    assert 'href="../package/02_loss.html#convvae-loss-rate"' in read('api/loss')
+    assert 'href="../_modules/convvae/loss.html#rate"' in read('api/loss')
+    first = [name for name in re.findall(r'`(\w+)`', (ROOT/'nbs'/'api.md').read_text()) if name != 'x']
+    def leads(page, name):
+        m = max((m for m in modules if name.startswith(f'{m}.')), key=len)
+        up = '../'*page.count('/')
+        address = f'{m}.html' if page.startswith('api/') else f'{up}api/{m}.html'
+        return f'href="{address}#convvae.{name}"' in read(page)
+    for page, name in [
+        ('package/03_train', 'train.fit'), ('package/00_data', 'data.Batches'),
+        ('package/01_model', 'model.ConvVAE'), ('changelog', 'model.ConvVAE.from_pretrained'),
+        ('jobs/scaling_out', 'train.fit'), ('api', 'data.load_images'), ('api', 'train.fit'),
+        ('api', 'measures.diagnosis.diagnose'), ('api', 'saving.pretrained'), ('api', 'views.page.to_html'),
+    ]: assert leads(page, name), (page, name)
+    for page, name in [('package/00_data', 'cli.train'), ('package/01_model', 'model.ConvVAE.sample')]:
+        assert not leads(page, name), (page, name)
+    assert len({*first} & {name for m in modules for name in names_of(m)}) >= 10
+
+def test_parts(site):
+    "The table of contents has the four parts, as far as they are written"
+    contents = (site/'index.html').read_text(encoding='utf-8')
+    for part, found in docs.parts.items(): assert (part in contents) == bool(found), part
 
 def test_warnings(tmp_path, site):
-    "A broken link, a broken place, and maths or names that lead nowhere: each is listed and fails the build, which leaves the old site alone"
+    "A broken link and a broken place are listed and fail the build, which leaves the old site alone"
     clone = copy_to(tmp_path/'clone')
     (clone/'_docs').mkdir()
     (clone/'_docs'/'index.html').write_text('old')
-    path = clone/'nbs'/'02_loss.ipynb'
-    path.write_text(path.read_text(encoding='utf-8').replace('(03_train.ipynb)', '(33_train.ipynb)').replace('#Three-ways', '#Four-ways'), encoding='utf-8')
+    path = clone/'nbs'/'package'/'02_loss.ipynb'
+    text = path.read_text(encoding='utf-8')
+    for old, new in (('(03_train.ipynb)', '(33_train.ipynb)'), ('#Three-ways', '#Four-ways')):
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text, encoding='utf-8')
     built = make_docs(clone)
     assert built.returncode != 0
     for broken in ('33_train', 'Four-ways'): assert broken in built.stderr, built.stderr
