@@ -56,7 +56,8 @@ def answers(server, url, log):
 def wait_for(happened, what, seconds=120):
     "Come back when something has happened; a fault if it never does"
     for _ in range(10*seconds):
-        if happened(): return
+        if happened():
+            return
         time.sleep(0.1)
     raise AssertionError(f'waited for {what}, {seconds} s')
 
@@ -84,8 +85,9 @@ def show(kind):
     class Waiting(kind):
         frames = 0
         def draw(self):
-            if Path('hold').exists(): Path('held').touch()
-            while Path('hold').exists(): time.sleep(0.01)
+            while Path('hold').exists():
+                Path('held').touch()
+                time.sleep(0.01)
             super().draw()
             self.frames += 1
             place = self.pad.at[0] if kind is LatentMap else self.sliders[0].value

@@ -144,7 +144,8 @@ def test_page_follows(browser, tmp_path, kind):
         def changes(what):
             now = picture(page)
             for _ in range(50):
-                if now != seen[-1]: break
+                if now != seen[-1]:
+                    break
                 page.wait_for_timeout(20)
                 now = picture(page)
             assert now != seen[-1], what
@@ -184,7 +185,8 @@ def test_map_is_held_by_a_click(browser, tmp_path):
     with opened(browser, make_page('grey', tmp_path).as_uri()) as page:
         pad = page.locator('.cv-pad')
         box = pad.bounding_box()
-        def move(share): page.mouse.move(box['x'] + share*box['width'], box['y'] + box['height']/2)
+        def move(share):
+            page.mouse.move(box['x'] + share*box['width'], box['y'] + box['height']/2)
         def place(): return pad.get_attribute('aria-valuetext')
         move(0.3)
         page.mouse.down()

@@ -143,7 +143,8 @@ def decoder_program(
         steps,means = decoder_steps(model.decoder),mean_table(model)
     except ValueError:
         return None
-    if not shows_the_same(steps, means, model): return None
+    if not shows_the_same(steps, means, model):
+        return None
     rows,columns = means.shape
     return dict(steps=steps, table=dict(means=means, rows=rows, columns=columns, reach=reach))
 

@@ -36,7 +36,8 @@ def side_by_side(
     images = images.detach().float().cpu().clamp(0, 1)
     sheet = make_grid(images, ncol, padding=0) if len(images) > 1 else images[0]
     picture = to_pil_image(sheet)
-    if scale == 1: return picture
+    if scale == 1:
+        return picture
     size = (picture.width*scale, picture.height*scale)
     return picture.resize(size, Image.Resampling.NEAREST)
 
@@ -184,7 +185,8 @@ class Explorer(widgets.HBox):
         with eval_mode(self.model):
             return self.model.decode(z.to(device_of(self.model)), self.y).mean
 
-    def relabel(self): self.draw()
+    def relabel(self):
+        self.draw()
 
     def controls(self, *others)->list: # the label control, where it means something, and the others
         "What stands under the picture"

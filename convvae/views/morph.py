@@ -77,9 +77,11 @@ class Morph(Explorer):
         save.on_click(lambda _: self.try_save())
         self.saving = widgets.HBox([self.file, save], layout=dict(flex_flow='row wrap'))
 
-    def turn_to(self, change): self.place.value = change.new
+    def turn_to(self, change):
+        self.place.value = change.new
 
-    def set_speed(self, change): self.play.interval = round(1000/change.new)
+    def set_speed(self, change):
+        self.play.interval = round(1000/change.new)
 
     def choose(self, i:int):
         "Put image i at the end of the path, or take it out"

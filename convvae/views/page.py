@@ -57,7 +57,8 @@ def page_still(
 )->bytes:         # a PNG file
     "The picture for readers without JavaScript"
     y = None if model.n_classes is None else 0
-    if plane is not None: return figure_png(map_figure(model, plane, points, labels, y))
+    if plane is not None:
+        return figure_png(map_figure(model, plane, points, labels, y))
     with eval_mode(model):
         images = traverse(model, points[0], [0], 9, span, y)
     fig = Figure((6, 2))
@@ -186,7 +187,8 @@ def first_that_fits(
 )->bytes:
     "The first text that is no longer than the limit"
     for text in texts:
-        if len(text) <= limit: return text
+        if len(text) <= limit:
+            return text
     _,height,width = size
     raise ValueError(f'even tiles of {height} x {width} pixels take more than {limit} bytes: '
                      'raise the limit')

@@ -46,7 +46,8 @@ def checked_labels(
     labels,     # whole numbers from 0 to 255, or None
 )->Tensor:      # the same as a tensor
     "Labels that a map can show, or a ValueError"
-    if labels is None: return None
+    if labels is None:
+        return None
     labels = torch.as_tensor(labels)
     bytes_all = labels.numel() == 0 or (labels.min() >= 0 and labels.max() <= 255)
     if labels.is_floating_point() or not bytes_all:
@@ -111,7 +112,8 @@ def usual_plane(
 # %% ../../nbs/package/views/plane.ipynb #aa80b4be
 def colours(n:int)->list: # n strings such as #1f77b4
     "One colour for each of n labels"
-    if n <= 10: return [to_hex(colormaps['tab10'](i)) for i in range(n)]
+    if n <= 10:
+        return [to_hex(colormaps['tab10'](i)) for i in range(n)]
     return [to_hex(colormaps['hsv'](i/n)) for i in range(n)]
 
 def tiles(

@@ -110,11 +110,13 @@ class LatentExplorer(Explorer):
 
     def move(self, i:int, value:float):
         "Set one latent"
-        if self.held: return
+        if self.held:
+            return
         self.z[i] = value
         self.draw()
 
-    def swing(self, change): self.moving.value.value = self.span*math.sin(2*math.pi*change.new/120)
+    def swing(self, change):
+        self.moving.value.value = self.span*math.sin(2*math.pi*change.new/120)
 
     def draw(self):
         "Decode the latents as they are"
