@@ -21,7 +21,7 @@ def in_chunks(
 )->Tensor:           # (N,...)
     "`function` of all rows, computed a few at a time, without gradients"
     parts = []
-    for i in range(0, len(rows[0]), size):
+    for i in range(0, max(1, len(rows[0])), size):  # also once for no rows: the shape is asked for
         parts.append(function(*(None if r is None else r[i:i + size] for r in rows)))
     return torch.cat(parts)
 

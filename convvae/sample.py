@@ -40,9 +40,10 @@ def grid(
     if scale is None:
         scale = max(1, round(64/images.shape[-1]))
     pixels = images.detach().float().cpu().clamp(0, 1)
-    sheet = to_pil_image(make_grid(pixels, nrow=ncol, padding=gap, pad_value=0.5))
-    size = (sheet.width*scale, sheet.height*scale)
-    return sheet.resize(size, Image.Resampling.NEAREST)
+    sheet = make_grid(pixels, nrow=ncol, padding=gap, pad_value=0.5)
+    picture = to_pil_image(sheet[:images.shape[1]])  # grey stays grey
+    size = (picture.width*scale, picture.height*scale)
+    return picture.resize(size, Image.Resampling.NEAREST)
 
 # %% ../nbs/package/04_sample.ipynb #bf8a6c8f
 def compare(

@@ -87,7 +87,7 @@ def means_of(
     with eval_mode(model):
         return model.likelihood(images.to(model.decoder.bias)).mean.flatten()[:count]
 
-def mean_table(
+def lookup_table(
     model,      # a `ConvVAE`
 )->Tensor:      # (rows,columns): a column for each first number, a row for each second one
     "The mean of a pixel, or a ValueError if it depends on more than two numbers"
@@ -123,7 +123,7 @@ def run_steps(
     return h
 
 def look_up(
-    table:Tensor, # (rows,columns) from `mean_table`
+    table:Tensor, # (rows,columns) from `lookup_table`
     raw:Tensor,   # (N,params*C,H,W) what the decoder says
 )->Tensor:        # (N,C,H,W)
     "The mean of each pixel"
@@ -140,7 +140,7 @@ def decoder_program(
 )->dict:    # steps, and the table of the mean; None if the page cannot do what this decoder does
     "The decoder as the page carries it out"
     try:
-        steps,means = decoder_steps(model.decoder),mean_table(model)
+        steps,means = decoder_steps(model.decoder),lookup_table(model)
     except ValueError:
         return None
     if not shows_the_same(steps, means, model):
@@ -150,7 +150,7 @@ def decoder_program(
 
 def shows_the_same(
     steps:list,   # from `decoder_steps`
-    means:Tensor, # from `mean_table`
+    means:Tensor, # from `lookup_table`
     model,        # a `ConvVAE`
 )->bool:
     "Does the page show what the model decodes, rounded weights apart?"

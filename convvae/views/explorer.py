@@ -18,29 +18,11 @@ import traitlets
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
-from torchvision.utils import make_grid
 
 from ..chunks import in_chunks
-from ..sample import labels_of
+from ..sample import grid, labels_of
 
 # %% ../../nbs/package/views/explorer.ipynb #360b245d
-def side_by_side(
-    images:Tensor, # (N,C,H,W) in [0,1]
-    ncol:int=1,    # images in a row
-    scale:int=1,   # how often each pixel is repeated
-)->Image.Image:
-    "Images side by side without gaps; other than 1 or 3 channels: the first of them"
-    if images.shape[1] not in (1, 3):
-        images = images[:, :1]
-    images = images.detach().float().cpu().clamp(0, 1)
-    sheet = make_grid(images, ncol, padding=0) if len(images) > 1 else images[0]
-    picture = to_pil_image(sheet)
-    if scale == 1:
-        return picture
-    size = (picture.width*scale, picture.height*scale)
-    return picture.resize(size, Image.Resampling.NEAREST)
-
 def picture_bytes(
     picture:Image.Image,
     format:str='PNG', # or JPEG
@@ -56,7 +38,7 @@ def png(
 )->bytes:             # a PNG file
     "An image as the bytes of a PNG"
     scale = max(1, round(width/max(image.shape[1:])))
-    return picture_bytes(side_by_side(image[None], scale=scale))
+    return picture_bytes(grid(image[None], scale=scale, gap=0))
 
 # %% ../../nbs/package/views/explorer.ipynb #2d59c859
 @contextmanager

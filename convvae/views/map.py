@@ -12,8 +12,8 @@ import torch
 import traitlets
 from torch import Tensor
 
+from ..sample import grid
 from .explorer import Explorer, figure_png, javascript, picture_bytes, png
-from .explorer import side_by_side
 from .plane import Plane, colours, map_figure, map_points, plane_of, tiles, usual_plane
 
 # %% ../../nbs/package/views/map.ipynb #3a1e207d
@@ -85,7 +85,7 @@ class LatentMap(Explorer):
         "Show the plane"
         for control in (self.across, self.up):
             control.disabled = self.cut.index == 0
-        sheet = side_by_side(tiles(self.model, self.plane, 16, self.y), 16)
+        sheet = grid(tiles(self.model, self.plane, 16, self.y), 16, scale=1, gap=0)
         sheet.thumbnail((640, 640))
         view = view_of(self.plane, self.mu, self.labels)
         self.pad.view = view | dict(tiles=picture_bytes(sheet, 'JPEG'))

@@ -12,8 +12,17 @@ from matplotlib.figure import Figure
 from torch.distributions import Bernoulli
 
 from ..checks import in_range
-from .explorer import Explorer, Picture, eval_mode, figure_png, images_to_show, png
-from .explorer import prior_mean, show_picture, side_by_side
+from ..sample import grid
+from convvae.views.explorer import (
+    Explorer,
+    Picture,
+    eval_mode,
+    figure_png,
+    images_to_show,
+    png,
+    prior_mean,
+    show_picture,
+)
 from .parts import ElboFigure, ElboParts, elbo_parts, heat, typical_latents
 
 # %% ../../nbs/package/views/microscope.ipynb #53e0c018
@@ -122,7 +131,7 @@ class ElboMicroscope(Explorer):
         pictures = (self.x[self.which.value], 'image'),(self.now.mean, 'reconstruction')
         for i,(picture,title) in enumerate(pictures):
             ax = fig.add_axes([0.01 + 0.3*i, 0.54, 0.28, 0.41])
-            show_picture(ax, side_by_side(picture[None]), title)
+            show_picture(ax, grid(picture[None], scale=1, gap=0), title)
         ax = fig.add_axes([0.61, 0.54, 0.28, 0.41])
         title = f'{self.names[0]} of each pixel, sum {self.now.D:.1f} nats'
         show_picture(ax, self.now.pixels.sum(0).cpu(), title, cmap='inferno')

@@ -14,10 +14,19 @@ import torch
 from matplotlib.figure import Figure
 
 from ..checks import in_range
-from ..sample import lerp, save_gif, slerp, walk
+from ..sample import grid, lerp, save_gif, slerp, walk
 from ..saving import writing
-from .explorer import Explorer, Picture, Player, eval_mode, figure_png, images_to_show
-from .explorer import png, posterior_means, show_picture, side_by_side
+from convvae.views.explorer import (
+    Explorer,
+    Picture,
+    Player,
+    eval_mode,
+    figure_png,
+    images_to_show,
+    png,
+    posterior_means,
+    show_picture,
+)
 
 # %% ../../nbs/package/views/morph.ipynb #53e0c012
 class Morph(Explorer):
@@ -136,6 +145,6 @@ class Morph(Explorer):
         fig = Figure((9.2, high))
         left = fig.add_axes([0.005, 0.03, 0.09, 0.97 - 0.35/high])
         right = fig.add_axes([0.11, 0.03, 0.885, 0.97 - 0.35/high])
-        show_picture(left, side_by_side(self.x[self.path[:len(ways)]]), 'images', aspect='auto')
-        show_picture(right, side_by_side(strips, ncol), 'the way to the next', aspect='auto')
+        show_picture(left, grid(self.x[self.path[:len(ways)]], 1, scale=1, gap=0), 'images', aspect='auto')
+        show_picture(right, grid(strips, ncol, scale=1, gap=0), 'the way to the next', aspect='auto')
         return figure_png(fig)

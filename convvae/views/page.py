@@ -15,11 +15,17 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..checks import in_range
-from ..sample import active_latents, traverse
+from ..sample import active_latents, grid, traverse
 from ..saving import replacing, writing
 from .decoder import decoder_program
-from .explorer import eval_mode, figure_png, images_to_show, javascript, picture_bytes
-from .explorer import show_picture, side_by_side
+from convvae.views.explorer import (
+    eval_mode,
+    figure_png,
+    images_to_show,
+    javascript,
+    picture_bytes,
+    show_picture,
+)
 from .map import view_of
 from .plane import Plane, map_figure, map_points, tiles, usual_plane
 
@@ -62,7 +68,7 @@ def page_still(
     with eval_mode(model):
         images = traverse(model, points[0], [0], 9, span, y)
     fig = Figure((6, 2))
-    show_picture(fig.add_axes([0, 0, 1, 0.9]), side_by_side(images, 9), 'z0')
+    show_picture(fig.add_axes([0, 0, 1, 0.9]), grid(images, 9, scale=1, gap=0), 'z0')
     return figure_png(fig)
 
 def sheets(
@@ -74,7 +80,7 @@ def sheets(
     "Pictures of many decoded images"
     jpegs = []
     for y in [None] if model.n_classes is None else range(model.n_classes):
-        sheet = side_by_side(images(y), ncol)
+        sheet = grid(images(y), ncol, scale=1, gap=0)
         if largest is not None:
             sheet.thumbnail((largest, largest))
         jpegs.append(picture_bytes(sheet, 'JPEG'))

@@ -14,8 +14,14 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .explorer import device_of, eval_mode, images_to_show, posterior_means
-from .explorer import show_picture, side_by_side
+from ..sample import grid
+from convvae.views.explorer import (
+    device_of,
+    eval_mode,
+    images_to_show,
+    posterior_means,
+    show_picture,
+)
 
 # %% ../../nbs/package/views/plane.ipynb #bb09a0f4
 def map_points(
@@ -143,7 +149,7 @@ def map_figure(
     draw_points(left, plane.spots(mu).cpu(), None if labels is None else labels.cpu())
     left.set(xlim=side, ylim=side, xlabel=plane.axes[0], ylabel=plane.axes[1])
     left.set_title('where images lie', fontsize=10)
-    sheet = side_by_side(tiles(model, plane, 16, y), 16)
+    sheet = grid(tiles(model, plane, 16, y), 16, scale=1, gap=0)
     show_picture(right, sheet, 'what is decoded there', extent=[*side, *side])
     right.set_xlabel(plane.axes[0])
     return fig

@@ -13,9 +13,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..checks import in_range
-from ..sample import active_latents, traverse
-from .explorer import Explorer, Player, eval_mode, figure_png, images_to_show, png
-from .explorer import posterior_means, prior_mean, show_picture, side_by_side
+from ..sample import active_latents, grid, traverse
+from convvae.views.explorer import (
+    Explorer,
+    Player,
+    eval_mode,
+    figure_png,
+    images_to_show,
+    png,
+    posterior_means,
+    prior_mean,
+    show_picture,
+)
 
 # %% ../../nbs/package/views/sliders.ipynb #4991b7d9
 class LatentExplorer(Explorer):
@@ -127,11 +136,11 @@ class LatentExplorer(Explorer):
         rows = self.latents[:8]
         fig = Figure((9.2, max(2.4, 0.5*len(rows) + 0.6)))
         left,right = fig.add_axes([0.01, 0.04, 0.27, 0.84]),fig.add_axes([0.42, 0.04, 0.57, 0.84])
-        show_picture(left, side_by_side(self.decode(self.z[None])), 'decoded')
+        show_picture(left, grid(self.decode(self.z[None]), scale=1, gap=0), 'decoded')
         with eval_mode(self.model):
             strips = traverse(self.model, self.z, rows, 13, self.span, self.y)
         title = f'each slider from -{self.span:g} to {self.span:g}'
-        show_picture(right, side_by_side(strips, 13), title, aspect='auto')
+        show_picture(right, grid(strips, 13, scale=1, gap=0), title, aspect='auto')
         height,width = strips.shape[2:]
         for row,s in enumerate(self.sliders[:8]):
             right.text(-0.02*13*width, (row + 0.5)*height, s.description,
