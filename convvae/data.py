@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .checks import one_line
+from .chunks import in_chunks
 from .randomness import generator
 from .sources.arrays import load_npz
 from .sources.digits import load_digits_32
@@ -202,5 +203,4 @@ def binarized(
 )->Tensor:         # uint8 (N,C,H,W) of 0 and 255
     "One fixed binarisation, which does not depend on how the images are batched later"
     g = generator('binarized', seed)
-    return torch.cat([torch.bernoulli(x.float()/255, generator=g).byte()*255
-                      for x in images.split(1000)])
+    return in_chunks(lambda x: torch.bernoulli(x.float()/255, generator=g).byte()*255, images)

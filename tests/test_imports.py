@@ -23,7 +23,7 @@ may_import = {
     'zoo.priors': {'layers'},
     'model': {'checks', 'layers', 'randomness', 'saving', 'zoo.likelihoods', 'zoo.priors'},
 
-    'sources.images': {'randomness'},
+    'sources.images': {'chunks', 'randomness'},
     'sources.digits': {'sources.images'},
     'sources.sprites': {'sources.images'},
     'sources.arrays': {'checks', 'sources.images'},
@@ -37,7 +37,7 @@ may_import = {
     'sources.named': {'checks', 'randomness', 'sources.cache', 'sources.folder',
                       'sources.images'},
     'sources.huggingface': {'randomness', 'sources.cache', 'sources.images'},
-    'data': {'checks', 'randomness', 'sources.arrays', 'sources.cache', 'sources.digits',
+    'data': {'checks', 'chunks', 'randomness', 'sources.arrays', 'sources.cache', 'sources.digits',
              'sources.folder', 'sources.huggingface', 'sources.images', 'sources.maps',
              'sources.named', 'sources.sprites'},
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..chunks import in_chunks
 from ..randomness import digest
 
 # %% ../../nbs/package/sources/images.ipynb #ac65c02c
@@ -107,8 +108,7 @@ def resized(
 )->Tensor:      # uint8 (N,C,H,W) of that size
     "Images brought to another size: the longer side fitted, the centre cut out"
     from torchvision.transforms import CenterCrop, Compose, Resize  # slow to import, seldom needed
-    fit = Compose([Resize(max(size)), CenterCrop(size)])
-    return torch.cat([fit(some) for some in x.split(1000)])
+    return in_chunks(Compose([Resize(max(size)), CenterCrop(size)]), x)
 
 # %% ../../nbs/package/sources/images.ipynb #80cd7de8
 def as_bytes(
