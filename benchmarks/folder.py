@@ -70,7 +70,8 @@ def speed(folder, n, workers):
 
 def memory(path, n):
     "An epoch over `n` images of 3 x 64 x 64 from a file of bytes, in this process"
-    from convvae.data import Batches, mapped
+    from convvae.data import Batches
+    from convvae.sources.maps import mapped
     def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
 
     with open(path, 'wb') as f:

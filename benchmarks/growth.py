@@ -61,7 +61,8 @@ def epoch(n, kind, seconds):
     "Seconds per image of a pass over `n` images of 28 x 28; a short pass is repeated"
     import torch
 
-    from convvae.data import Batches, mapped
+    from convvae.data import Batches
+    from convvae.sources.maps import mapped
     some = torch.randint(256, (1000, 1, 28, 28), dtype=torch.uint8)
     with tempfile.NamedTemporaryFile(dir=here) as f:
         if kind == 'memory':

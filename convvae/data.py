@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['load_images', 'Batches', 'binarized', 'Images', 'split', 'load_digits_32', 'load_sprites', 'render_sprites',
            'sprite_factors', 'load_torchvision', 'torchvision_sets', 'load_folder', 'load_npz', 'load_dataset',
-           'cache_root', 'data_root', 'mapped', 'generator']
+           'cache_root', 'data_root', 'generator']
 
 # %% ../nbs/package/00_data.ipynb #405d20ab
 from collections.abc import Iterator
@@ -32,13 +32,12 @@ from .sources.sprites import load_sprites
 # What lies behind this door and is found here too
 from .sources.cache import cache_root  # noqa: F401
 from .sources.images import split  # noqa: F401
-from .sources.maps import mapped  # noqa: F401
 from .sources.named import data_root  # noqa: F401
 from .sources.sprites import render_sprites, sprite_factors  # noqa: F401
 
 _all_ = ['Images', 'split', 'load_digits_32', 'load_sprites', 'render_sprites', 'sprite_factors',
          'load_torchvision', 'torchvision_sets', 'load_folder', 'load_npz', 'load_dataset',
-         'cache_root', 'data_root', 'mapped', 'generator']
+         'cache_root', 'data_root', 'generator']
 
 # %% ../nbs/package/00_data.ipynb #627b34d4
 def load_images(

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from convvae.data import Batches, mapped
+from convvae.data import Batches
+from convvae.sources.maps import mapped
 from pictures import noise
 
 def pictures(n, h, w):

@@ -158,7 +158,8 @@ def test_no_room_and_no_permission(tmp_path, monkeypatch):
 walk_through_a_file = '''
 import sys
 from pathlib import Path
-from convvae.data import Batches, mapped
+from convvae.data import Batches
+from convvae.sources.maps import mapped
 def peak(): # MB of this program alone, whoever started it
     rows = Path('/proc/self/status').read_text().splitlines()
     return int(next(row for row in rows if row.startswith('VmHWM')).split()[1])//1024
