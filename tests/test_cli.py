@@ -30,7 +30,8 @@ def run(command, cwd, **env):
     name,*args = command.split()
     start = [sys.executable, ROOT/name] if name.endswith('.py') else [bin/name]
     env = {**alone, 'XDG_CACHE_HOME': str(cwd/'cache'), **env}
-    return subprocess.run([*start, *args], cwd=cwd, capture_output=True, text=True, env=env, timeout=300)
+    how = dict(cwd=cwd, capture_output=True, text=True, env=env, timeout=300)
+    return subprocess.run([*start, *args], **how)
 
 def good(command, cwd, **env):
     "Its output; it must succeed"
@@ -110,7 +111,8 @@ def test_images_in_data(tmp_path):
     out = good(f'train.py --data data --epochs 1 {small}', tmp_path)
     assert '3 x 20 x 31' in out
     good('evaluate.py --k 2 --num_samples 2', tmp_path)
-    assert '3 x 12 x 16' in good(f'train.py --data data --epochs 1 --image_size 12,16 {small}', tmp_path)
+    smaller = f'train.py --data data --epochs 1 --image_size 12,16 {small}'
+    assert '3 x 12 x 16' in good(smaller, tmp_path)
 
 def test_skip_bad(tmp_path):
     pictures(tmp_path/'data', 8)
@@ -186,7 +188,8 @@ def test_a_mistake_is_one_sentence_and_status_2(command, folders):
     r = run(command, folders)
     assert r.returncode == 2, r.stdout + r.stderr
     assert bad[command] in r.stderr and 'Traceback' not in r.stderr
-    assert len(r.stderr.strip().splitlines()) == 1 or 'usage:' in r.stderr # argparse shows the usage above its sentence
+    # argparse shows the usage above its sentence
+    assert len(r.stderr.strip().splitlines()) == 1 or 'usage:' in r.stderr
     assert (folders/'runs'/'latest').resolve() == before
 
 @pytest.mark.parametrize('command', [cli.train, cli.evaluate, cli.sample])
@@ -195,4 +198,5 @@ def test_help_explains_every_option(command, tmp_path):
     text = ' '.join(out.split())
     for name in inspect.signature(command).parameters: assert f'--{name}' in text
     for name,d in docments(command, full=True, returns=False).items():
-        assert len(d.docment) > 15 and ' '.join(d.docment.split()) in text, name
+        help = d.docment if d.default in (None, False) else f'{d.docment} (default: {d.default})'
+        assert len(help) > 15 and ' '.join(help.split()) in text, name

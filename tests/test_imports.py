@@ -1,4 +1,4 @@
-"Who imports whom, as data: no other edge, no circle, and nothing heavy with the parts that stand on the ground"
+"Who imports whom, as data: no other edge, no circle, nothing heavy with what stands on the ground"
 import ast
 import subprocess
 import sys
@@ -113,7 +113,8 @@ def test_imported():
                  'from convvae import data', 'from .data import load', 'from . import data',
                  'def f(): from .data import load'):
         assert imported(line) == {'data'}, line
-    for line in ('from .priors import mixture', 'from ..zoo.priors import mixture', 'from . import priors'):
+    for line in ('from .priors import mixture', 'from ..zoo.priors import mixture',
+                 'from . import priors'):
         assert imported(line, 'zoo.x') == {'zoo.priors'}, line
     assert imported('from ..data import load', 'zoo.x') == {'data'}
     assert imported('import torch, data; from torch.data import x') == set()
@@ -146,7 +147,7 @@ heavy = {'ipywidgets', 'matplotlib', 'sklearn', 'accelerate'}
     ('train', heavy - {'accelerate'} | {'torch._dynamo'}), ('cli', heavy | {'torch'}),
 ])
 def test_light(module, without):
-    "Who imports the model gets no widgets, figures or training engine with it; `--help` needs no torch"
+    "With the model come no widgets, figures or training engine; `--help` needs no torch"
     code = f'import sys, convvae.{module}; print(*{without!r} & set(sys.modules))'
     result = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stdout.strip()) == (0, ''), result.stdout + result.stderr

@@ -49,7 +49,7 @@ def test_any_size_any_block(block, norm, image_size):
 @pytest.mark.parametrize('prior', priors)
 @pytest.mark.parametrize('likelihood', likelihoods)
 def test_any_likelihood_under_any_prior(likelihood, prior, tmp_path):
-    "One number per image, finite losses and gradients with each objective, and the same model after saving"
+    "One number per image, finite losses and gradients, and the same model after saving"
     torch.manual_seed(0)
     x = (torch.rand(6, 2, 9, 11)*255).round()/255
     x[0],x[1] = 0,1

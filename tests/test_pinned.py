@@ -1,8 +1,9 @@
-"""The shipped models give the numbers they gave when they were made: what a crop on the wrong side, a permuted sub-pixel or a
-swapped padding would change, and no test with fresh weights can see
+"""The shipped models give the numbers they gave when they were made
 
-tests/data/pinned.npz holds 32 MNIST test images, binarised once, and what each model makes of them; written by
-`python tests/test_pinned.py` where CONVVAE_DATA has MNIST
+A crop on the wrong side, a permuted sub-pixel or a swapped padding would change them, and tests
+with fresh weights do not see it. tests/data/pinned.npz holds 32 MNIST test images, binarised once,
+and what each model makes of them; written by `python tests/test_pinned.py` where CONVVAE_DATA has
+MNIST
 """
 from pathlib import Path
 
@@ -24,11 +25,12 @@ def numbers(name, x):
     model = ConvVAE.from_pretrained(pretrained(name))
     out = model(x, k=8, eps=torch.randn(8, len(x), model.latent_dim, generator=generator('pinned')))
     def pixels(images): return (images*255).round().byte().numpy()
+    z = torch.randn(8, model.latent_dim, generator=generator('drawn'))
     return dict(
         elbo=elbo(out, x).mean(0).numpy(),
         bound=iwae_bound(out, x).numpy(),
         recon=pixels(model.reconstruct(x[:8])),
-        drawn=pixels(model.decode(torch.randn(8, model.latent_dim, generator=generator('drawn'))).mean),
+        drawn=pixels(model.decode(z).mean),
     )
 
 @pytest.mark.parametrize('name', names)

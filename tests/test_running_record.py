@@ -35,7 +35,7 @@ def test_killed_again_and_again(tmp_path): apart('kill_again_and_again', tmp_pat
 def test_full_disk(tmp_path): apart('full_disk', tmp_path)
 
 def at_call(n, function, first=lambda *args: None):
-    "The function, but in its n-th call the process kills itself, as `kill -9` would; `first` comes before"
+    "The function, in whose n-th call the process kills itself, as `kill -9` would, after `first`"
     calls = 0
     def counted(*args, **kwargs):
         nonlocal calls
@@ -71,7 +71,7 @@ def killed(out, images, way, n):
     return os.WIFSIGNALED(status)
 
 def kill_again_and_again(tmp_path):
-    "Killed in a step, or while something is written (a checkpoint is, after each step), and resumed"
+    "Killed in a step, or while something is written, as is a checkpoint after each; and resumed"
     images,rng = digits(),random.Random(0)
     torch.set_num_threads(1)
     train(tmp_path/'whole', images, 40)
@@ -129,7 +129,7 @@ def test_ctrl_c(tmp_path):
     assert torch.load(tmp_path/'run'/'checkpoint.pt', weights_only=True)['history']
 
 def test_ctrl_c_in_the_last_step_of_an_epoch(tmp_path):
-    "Is obeyed with a checkpoint as in any other step, and the resumed run ends with the same weights"
+    "Is obeyed with a checkpoint, as in any other step; the resumed run ends with the same weights"
     steps = 0
     def pressed(out, x):
         nonlocal steps

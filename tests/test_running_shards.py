@@ -45,7 +45,7 @@ def run(*command, cwd):
     return done.returncode, done.stdout + done.stderr
 
 def test_two_processes_take_the_same_steps_as_one(tmp_path):
-    "Losses over 50 steps agree to a relative 1e-5; every image is seen once, also in a batch of nine"
+    "50 losses agree to a relative 1e-5; every image counts once, also in a batch of nine"
     (tmp_path/'steps.py').write_text(steps)
     assert run(sys.executable, 'steps.py', 'one', cwd=tmp_path)[0] == 0
     run(*torchrun, 'steps.py', 'two', cwd=tmp_path)

@@ -81,4 +81,5 @@ def run_commands(python, away, path):
     train = '--latent_dim 2 --channels 8 --epochs 1 --batch-size 500 --device cpu'.split()
     run(python.with_name('convvae_train'), *train, '--out', out, cwd=away, **first)
     run(python.with_name('convvae_sample'), '--run', out, '--num_samples', '2', cwd=away, **first)
-    return run(python, '-c', 'import fastcore; print(fastcore.__version__)', cwd=away, **first).strip()
+    version = 'import fastcore; print(fastcore.__version__)'
+    return run(python, '-c', version, cwd=away, **first).strip()

@@ -1,7 +1,8 @@
 """The tests that belong to a notebook: python tools/tests_of.py nbs/package/02_loss.ipynb
 
-Files of tests/ are named by the rooms that they guard: test_running_record.py belongs to running/record, test_running_*.py to
-everything in running/, and what has no file of its own has the tests of style and of imports
+Files of tests/ are named by the rooms that they guard: test_running_record.py belongs to
+running/record. A room without a file of its own has the tests of style and of imports; a door has
+those of its wing too
 """
 import re
 import sys
@@ -10,9 +11,17 @@ from pathlib import Path
 root = Path(__file__).resolve().parent.parent
 always = ['test_imports', 'test_style']
 others = { # door -> tests that have another name
-    'data': ['test_batches', 'test_sources_*'], 'layers': ['test_model'], 'saving': ['test_model', 'test_pinned'],
-    'train': ['test_running_*'], 'explore': ['test_views_*'], 'command': ['test_cli'], 'zoo': ['test_model'],
-    'index': ['test_readme', 'test_sync'], 'model': ['test_pinned'], 'loss': ['test_model'],
+    'data': ['test_batches', 'test_sources_*'],
+    'model': ['test_pinned'],
+    'layers': ['test_model', 'test_pinned'],
+    'zoo': ['test_model'],
+    'saving': ['test_model', 'test_pinned'],
+    'loss': ['test_model'],
+    'train': ['test_running_*'],
+    'explore': ['test_views_*'],
+    'views': ['test_views_page'],
+    'command': ['test_cli'],
+    'index': ['test_readme', 'test_sync'],
 }
 
 def tests_of(path):
