@@ -31,6 +31,6 @@ setup(
     package_data={'convvae': ['views/*.js', 'weights/*/*']},
     python_requires='>=' + cfg['min_python'],
     install_requires=cfg['requirements'].split(),
-    extras_require={extra: cfg[f'{extra}_requirements'].split() for extra in ('lab', 'onnx', 'dev')},
+    extras_require={name: cfg[f'{name}_requirements'].split() for name in ('lab', 'onnx', 'dev')},
     entry_points={'console_scripts': cfg['console_scripts'].split()},
 )

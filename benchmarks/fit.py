@@ -87,7 +87,7 @@ def main(options):
     shape = (n, 1, options.side, options.side)
     pixels = torch.randint(256, shape, dtype=torch.uint8, generator=g)
     accelerator = train.pick_device(options.device, options.precision)
-    device,precision = accelerator.device,accelerator.mixed_precision  # `fit` makes its own
+    device,precision = accelerator.device,accelerator.precision  # `fit` makes its own
     rounds = race(Images('random bytes', pixels, pixels[:0]), options, device, precision)
     print(f'{options.steps} steps of {options.batch_size} images of '
           f'1 x {options.side} x {options.side} on {device}, {torch.get_num_threads()} threads, '

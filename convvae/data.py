@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .checks import one_line
+from .checks import at_least_one, one_line
 from .chunks import in_chunks
 from .randomness import generator
 from .sources.arrays import load_npz
@@ -184,7 +184,7 @@ class Batches:
 # %% ../nbs/package/00_data.ipynb #8ed3854b
 def check_batches(images, batch_size, labels, crop, shard):
     "Raise a ValueError unless batches can be cut so"
-    if batch_size < 1: raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+    at_least_one('batch_size', batch_size)
     if images.dtype != torch.uint8:
         raise ValueError(f'images must be bytes (uint8), got {images.dtype}')
     if not len(images): raise ValueError('there are no images to cut batches from')
