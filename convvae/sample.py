@@ -196,9 +196,9 @@ def fit_mixture(
                          f'got {components}')
     with seeded(seed):
         z = in_chunks(lambda x, y: model.encode(x, y).sample(), x, y)
-    found = GaussianMixture(components, reg_covar=1e-4, random_state=seed)
-    found.fit(z.double().cpu().numpy())
-    parts = (found.weights_, found.means_, found.covariances_)
+    fitted = GaussianMixture(components, reg_covar=1e-4, random_state=seed)
+    fitted.fit(z.double().cpu().numpy())
+    parts = (fitted.weights_, fitted.means_, fitted.covariances_)
     weights,loc,cov = (torch.from_numpy(part).to(z) for part in parts)
     return MixtureSameFamily(Categorical(weights), MultivariateNormal(loc, cov))
 

@@ -61,8 +61,8 @@ def check_shapes(
     with safe_open(path, 'pt') as f:
         there = {name: f.get_slice(name).get_shape() for name in f.keys()}
     for name in sorted(wanted.keys() | there.keys()):
-        shape,found = wanted.get(name, 'absent'),there.get(name, 'absent')
-        if shape != found: raise RuntimeError(f'{name} should be {shape}, and is {found}')
+        shape,held = wanted.get(name, 'absent'),there.get(name, 'absent')
+        if shape != held: raise RuntimeError(f'{name} should be {shape}, and is {held}')
 
 class Pretrained(PyTorchModelHubMixin):
     "Saving and loading, for a module that keeps the arguments of its constructor in `config`"

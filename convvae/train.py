@@ -17,7 +17,7 @@ from torch import nn
 from .chunks import progress
 from .data import Batches, Images
 from .loss import distortion, objective, rate
-from .running.live import BetweenSteps, gentle_stop, live_plot, reporters
+from .running.live import AfterStep, gentle_stop, live_plot, reporters
 from .running.record import Run
 from .running.shards import pick_device
 from convvae.running.start import (
@@ -87,7 +87,7 @@ def named(
     "The numbers with the part they belong to in their names"
     return {f'{part}_{name}': v for name,v in numbers.items()}
 
-def measure(
+def validate(
     model,           # a `ConvVAE`
     batches:Batches, # from `test_batches`; None measures nothing
     engine,          # from `pick_device`
@@ -157,17 +157,17 @@ def fit(
     goal = weigh(objective, beta, clock)
 
     with gentle_stop() as pressed, bar:
-        between = BetweenSteps(run, clock, batches, save_minutes, pressed, bar, now)
+        after = AfterStep(run, clock, batches, save_minutes, pressed, bar, now)
         while not (clock.over or run.tired(patience)):
-            between.begin_epoch()
-            learned = run_epoch(network, batches, step, goal, k, pieces, run.total, between, engine)
-            speed = between.speed()
-            row = named('train', learned) | measure(step.kept, tests, engine)
+            after.begin_epoch()
+            learned = run_epoch(network, batches, step, goal, k, pieces, run.total, after, engine)
+            speed = after.speed()
+            row = named('train', learned) | validate(step.kept, tests, engine)
             best = run.note(row | dict(lr=step.rate) | speed, step.kept if patience else None)
             run.save(step.kept if best else None)
             for tell in reports:
                 tell(run.history)
-            between.saved()
+            after.saved()
 
     model.load_state_dict(run.best['weights'] if run.best else step.kept.state_dict())
     run.save_model(model.eval())  # also where a kill came between checkpoint and model

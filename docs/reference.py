@@ -55,7 +55,7 @@ def on_source_read(app, docname, source):
     "The list of pages, in the order of the chapters"
     if docname == 'api':
         pages = [f'api/{m.removeprefix(lib + ".")}' for m in modules]
-        source[0] += '\n'.join(['', '```{toctree}', *pages, '```', ''])
+        source[0] += '\n'.join(['', '```{toctree}', ':maxdepth: 1', '', *pages, '```', ''])
 
 def rst(text):
     "Code in backticks; nothing else is marked up"
@@ -127,9 +127,12 @@ def on_signature(app, what, name, o, options, signature, returned):
 # Names in prose
 
 def members(cls):
-    "The public methods and properties that a class defines itself"
-    return [k for k, v in vars(cls).items()
-            if k[0] != '_' and (isinstance(v, (property, classmethod)) or inspect.isfunction(v))]
+    "The public methods and properties of a class: its own, and those of bases that are not listed"
+    bases = [c for c in cls.__mro__ if c.__module__ in chapter_of]
+    ours = [c for c in bases if c is cls or c.__name__ not in public(c.__module__)]
+    found = {k: v for c in ours for k, v in vars(c).items() if k[0] != '_'}
+    kinds = (property, classmethod)
+    return [k for k, v in found.items() if isinstance(v, kinds) or inspect.isfunction(v)]
 
 def shorts(name, cls, k):
     "How a member may be called in prose: `ConvVAE.sample`, `model.sample` or `sample`"

@@ -29,7 +29,7 @@ def gentle_stop(): # gives a list, which is no longer empty when Ctrl-C has been
         signal.signal(signal.SIGINT, before or signal.default_int_handler)
 
 # %% ../../nbs/package/running/live.ipynb #b89de7c7
-class BetweenSteps:
+class AfterStep:
     "Counts steps, saves now and then, stops when asked to, and says whether the training is over"
     def __init__(self,
         run,                 # a `Run`

@@ -125,9 +125,9 @@ def open_run(
     started=None,   # called by the main process when the folder is ready
 ):
     "Bring back the run that is to be resumed, or begin a new one, from the mean image"
-    found = run.find(resume, overwrite)
+    resumed = run.find(resume, overwrite)
     engine.wait_for_everyone()
-    if not found:
+    if not resumed:
         about = run.plan | dict(fingerprint=images.fingerprint, machine=machine(engine))
         run.begin(about, need=24*sum(p.numel() for p in step.model.parameters()))
         start(step.model, images, seed)

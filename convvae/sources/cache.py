@@ -153,12 +153,12 @@ def publish(
     while True:
         pixels = pixels_file(stem, plan.at(image_size))
         with replacing(pixels, plan_file(stem)) as (draft, note):
-            found = survey(fill(draft, pictures, plan.at(image_size)))
-            note.write_text(json.dumps(asdict(found)))
-        if found.at(image_size).shape == plan.at(image_size).shape:
-            return found
+            actual = survey(fill(draft, pictures, plan.at(image_size)))
+            note.write_text(json.dumps(asdict(actual)))
+        if actual.at(image_size).shape == plan.at(image_size).shape:
+            return actual
         pixels.unlink()
-        plan = found
+        plan = actual
 
 # %% ../../nbs/package/sources/cache.ipynb #d8d58d05
 @contextmanager
