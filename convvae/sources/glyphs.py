@@ -32,8 +32,9 @@ dials = dict(  # factor -> the font's name of the axis, its value at the first s
     slant=(b'Slant', 0, -10),                          # degrees; minus leans to the right
     height=(b'Parametric Uppercase Height', 528, 760)) # of capitals, thousandths of the font size
 optical_size = 36  # cut for 36 point: a wide range of widths, and strokes that are not too thin
-font_size = 24     # of 32 pixels: the widest W is as wide as 1.25 font sizes
+font_size = 23     # of 32 pixels: the widest W is as wide as 1.25 font sizes
 baseline = 25      # of 32 pixels from the top: the tallest letters stand in the middle
+lean = 0.126       # font sizes to the right that the last slant moves the top of a capital
 finer = 4          # drawn so many times larger, then reduced: a letter's place is not a whole pixel
 
 # %% ../../nbs/package/sources/glyphs.ipynb #61a70009
@@ -67,15 +68,15 @@ def setting(
 def draw_letter(
     font:ImageFont.FreeTypeFont, # its axes are set
     letter:str,
+    middle:float,                # where the middle of the letter's room goes, pixels from the left
     line:int,                    # rows above the line that the letter stands on
     side:int,                    # of the image
-)->np.ndarray:                   # uint8 (side,side)
-    "One letter in white on black, its ink in the middle from left to right"
-    im = Image.new('L', (2*side, side))  # wide: what a slanted letter has left of its start is kept
-    ImageDraw.Draw(im).text((side//2, line), letter, fill=255, font=font, anchor='ls')
-    left,_,right,_ = im.getbbox() or (0, 0, 2*side, side)
-    start = (left + right - side)//2
-    return np.asarray(im.crop((start, 0, start + side, side)).reduce(finer))
+)->np.ndarray:                   # uint8 (side/4,side/4)
+    "One letter in white on black, drawn large and reduced"
+    im = Image.new('L', (side, side))
+    start = round(middle - font.getlength(letter)/2)
+    ImageDraw.Draw(im).text((start, line), letter, fill=255, font=font, anchor='ls')
+    return np.asarray(im.reduce(finer))
 
 def check_factors(factors:Tensor):
     "Raise a ValueError unless each row can be drawn"
@@ -95,8 +96,9 @@ def render_glyphs(
     check_factors(factors)
     h,w = as_size(image_size)
     side = min(h, w)
-    font = open_font(max(1, finer*font_size*side//32))
-    line = finer*baseline*side//32
+    unit = finer*side/32
+    font = open_font(max(1, round(font_size*unit)))
+    line = round(baseline*unit)
     top,left = (h - side)//2,(w - side)//2
     out = torch.zeros(len(factors), 1, h, w, dtype=torch.uint8)
     here = out.numpy()[:, 0, top:top + side, left:left + side]
@@ -104,8 +106,10 @@ def render_glyphs(
     for k,(letter,*style) in enumerate(factors.tolist()):
         if style != before:
             font.set_variation_by_axes(setting(font, style))
+            slant = style[2]/(glyph_factors['slant'] - 1)  # turned about half of the height
+            middle = (16 - slant*lean*font_size/2)*unit
             before = style
-        here[k] = draw_letter(font, letters[letter], line, finer*side)
+        here[k] = draw_letter(font, letters[letter], middle, line, finer*side)
     return out
 
 # %% ../../nbs/package/sources/glyphs.ipynb #61a70015
@@ -120,7 +124,7 @@ def kept_glyphs(
 )->Tensor:      # uint8 (19968,1,H,W), memory-mapped
     "The images of `every_glyph`, drawn once and kept"
     font = digest(font_file().read_bytes().hex())
-    how = (glyph_factors, dials, optical_size, font_size, baseline, finer)
+    how = (glyph_factors, dials, optical_size, font_size, baseline, lean, finer)
     folder = cache_root()/'glyphs'
     path = folder/f'{digest(font, how)[:16]}.{size[0]}x{size[1]}.bytes'
     whole = math.prod(glyph_factors.values())*math.prod(size)
