@@ -52,8 +52,8 @@ def describe(
 
 # %% ../nbs/package/07_cli.ipynb #b893e066
 def train(
-    # a folder of images, an .npz file, or one of digits, sprites, sprites_bw, mnist, fashion_mnist,
-    # kmnist, emnist, omniglot, svhn, cifar10, celeba
+    # a folder of images, an .npz file, or one of digits, sprites, sprites_bw, glyphs, mnist,
+    # fashion_mnist, kmnist, emnist, omniglot, svhn, cifar10, celeba
     data:str='digits',
     out:str=None,                 # folder for the run (default: runs/<data>-<time>)
     epochs:int=None,              # passes over the training images (default: 20, or 1,200 steps)

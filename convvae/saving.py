@@ -111,7 +111,7 @@ class Pretrained(PyTorchModelHubMixin):
 
 # %% ../nbs/package/saving.ipynb #d71609e0
 def pretrained(
-    name:str, # of a model that comes with the package: mnist_2d, mnist_16
+    name:str, # of a model that comes with the package: mnist_2d, mnist_16, glyphs
 )->Path:      # its folder, for `ConvVAE.from_pretrained`
     "Where the package keeps a trained model"
     folder = Path(str(files('convvae')))/'weights'

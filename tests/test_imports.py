@@ -32,14 +32,15 @@ may_import = {
     'sources.reading': {'checks', 'chunks', 'sources.pixels'},
     'sources.cache': {'checks', 'saving', 'sources.images', 'sources.maps', 'sources.pixels',
                       'sources.reading'},
+    'sources.glyphs': {'randomness', 'saving', 'sources.cache', 'sources.images', 'sources.maps'},
     'sources.folder': {'checks', 'randomness', 'sources.cache', 'sources.images',
                        'sources.pixels'},
     'sources.named': {'checks', 'randomness', 'sources.cache', 'sources.folder',
                       'sources.images'},
     'sources.huggingface': {'randomness', 'sources.cache', 'sources.images'},
     'data': {'checks', 'chunks', 'randomness', 'sources.arrays', 'sources.cache', 'sources.digits',
-             'sources.folder', 'sources.huggingface', 'sources.images', 'sources.maps',
-             'sources.named', 'sources.sprites'},
+             'sources.folder', 'sources.glyphs', 'sources.huggingface', 'sources.images',
+             'sources.maps', 'sources.named', 'sources.sprites'},
 
     'sample': {'chunks', 'loss', 'randomness', 'saving'},
 

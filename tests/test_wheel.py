@@ -55,8 +55,12 @@ def modules(site):
     return sorted('.'.join(p.relative_to(site).with_suffix('').parts) for p in found)
 
 weights = '''
+from convvae.data import render_glyphs
 from convvae.model import ConvVAE, pretrained
+import torch
 for name in ("mnist_2d", "mnist_16"): ConvVAE.from_pretrained(pretrained(name)).sample(2)
+ConvVAE.from_pretrained(pretrained("glyphs")).sample(26, y=range(26))
+assert render_glyphs(torch.zeros(1, 5).long()).max() > 0
 '''
 
 def test_wheel(installed, tmp_path):
