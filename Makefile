@@ -16,7 +16,7 @@ export CONVVAE_DATA
 flags := mnist
 endif
 
-.PHONY: help install install-dev demo lab export readme notebooks check test test-slow lint test-notebooks pytest weights bench docs clean
+.PHONY: help install install-dev demo lab lab-sheet export readme notebooks check test test-slow lint test-notebooks pytest weights bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s%s\n", $$1, $$2}' Makefile
@@ -91,6 +91,9 @@ docs: install-dev ## the site, from the notebooks: _docs/index.html
 	rm -rf build/docs
 	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/docs/trees nbs build/docs/html
 	rm -rf _docs && mv build/docs/html _docs
+
+lab-sheet: install-dev ## the book for a class: build/lab/student without solutions, build/lab/teacher with them
+	$(BIN)/python tools/lab_sheet.py
 
 # Forty minutes on two cores, a few of them for glyphs. Stopped, it goes on where it was
 weights: install-dev ## train the models in convvae/weights, with their cards: on glyphs, and on MNIST

@@ -142,7 +142,7 @@ def fit(
     batches = training_batches(model, images, batch_size, flip=flip, crop=crop, **how)
     tests = test_batches(model, images, batch_size, monitor, **how)
     clock = Clock((epochs or math.inf)*len(batches), max_seconds, now, engine)
-    step = Stepper(model.to(engine.device), engine, clock, lr, clip, ema, len(batches))
+    step = Stepper(model.to(engine.device), clock, lr, clip, ema, len(batches))
     plan = dict(settings or {}, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
                 binarize=binarize, flip=flip, crop=crop, ema=ema, k=k, patience=patience,
                 max_seconds=max_seconds, train_images=len(images.train))
@@ -152,8 +152,7 @@ def fit(
     bar = progress(total=clock.steps if epochs else None, initial=clock.taken, unit='step',
                    hidden=not engine.is_main_process)
     reports = reporters(bar, report, engine, plan if log_with else None)
-    network = torch.compile(model) if compile else model
-    network,step.optimizer = engine.prepare(network, step.optimizer)
+    network = engine.prepare(torch.compile(model) if compile else model)
     goal = weigh(objective, beta, clock)
 
     with gentle_stop() as pressed, bar:

@@ -141,8 +141,9 @@ def as_shown(cell, path):
         names = [o for o in defined(source) if o in public(home)]
         places = [f'({home}.{o})=' for o in names] # the reference points here
     metadata = dict(tags=[tag for pair, tag in tags.items() if pair in given.items()])
-    if 'check' in given:
-        metadata['mystnb'] = dict(code_prompt_show='Checked', code_prompt_hide='Checked')
+    for name, prompt in (('check', 'Checked'), ('solution', 'Solution')):
+        if name in given:
+            metadata['mystnb'] = dict(code_prompt_show=prompt, code_prompt_hide=prompt)
     code = {**cell, 'source': source, 'metadata': metadata}
     return [new_markdown_cell('\n'.join(places)), code] if places else [code]
 

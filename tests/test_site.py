@@ -192,7 +192,8 @@ def test_search(url, browser):
         page.keyboard.press('Control+k')
         page.keyboard.type('posterior collapse')
         page.keyboard.press('Enter')
-        page.locator('#search-results').get_by_role('link', name='Evaluation').wait_for()
+        results = page.locator('#search-results')
+        results.get_by_role('link', name='What is wrong, and what to try').wait_for()
 
 def test_explorer(url, browser):
     "On the landing page the picture follows the pointer, in the page's colours, in one screen"

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor
 from torch.distributions import Distribution
+from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel
 
 from ..data import Batches
@@ -184,15 +185,14 @@ def moving_average(
 class Stepper:
     "Adam, its learning rate and the moving average: what makes a step of a gradient"
     def __init__(self,
-        model,                   # a `ConvVAE`
-        accelerator:Accelerator, # from `pick_device`
-        clock:Clock,             # how far the training is
-        lr:float,                # the step size at its highest
-        clip:float,              # the longest gradient
-        ema:float=0.,            # the decay of the moving average; 0 for none
-        epoch_steps:int=1,       # steps in an epoch, for the message
+        model,             # a `ConvVAE`
+        clock:Clock,       # how far the training is
+        lr:float,          # the step size at its highest
+        clip:float,        # the longest gradient
+        ema:float=0.,      # the decay of the moving average; 0 for none
+        epoch_steps:int=1, # steps in an epoch, for the message
     ):
-        self.model,self.accelerator,self.clock = model,accelerator,clock
+        self.model,self.clock = model,clock
         self.lr,self.clip,self.epoch_steps = lr,clip,epoch_steps
         # 10,000 places follow a clock closely; fewer than 20 cannot rise and fall
         self.places = 10_000 if clock.max_seconds else max(20, clock.steps)
@@ -225,10 +225,10 @@ class Stepper:
         last:bool,   # is it the last piece of the step?
     ):
         "Add to the gradient; with the last piece, take the step"
-        self.accelerator.backward(loss)
+        loss.backward()
         if not last:
             return
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.clip)
+        norm = clip_grad_norm_(self.model.parameters(), self.clip)
         if not torch.isfinite(loss + norm):  # one wait on a GPU, not two
             epoch = self.clock.taken//self.epoch_steps + 1
             raise FloatingPointError(f'loss or gradient is not finite in epoch {epoch}, so no step '

@@ -12,7 +12,7 @@ from pathlib import Path
 from record import Tally, here, images_for, likelihood, progress_of, runs
 from record import size_named, time_is_up, train_slice, warm_up
 
-from convvae.cli import command
+from convvae.command import command
 from convvae.data import binarized
 from convvae.loss import dreg_objective, iwae_objective, objective
 from convvae.model import ConvVAE

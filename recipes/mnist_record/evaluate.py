@@ -12,9 +12,10 @@ import torch
 from record import Tally, here, images_for, likelihood, progress_of, runs, time_is_up
 
 from convvae.checks import at_least_one
-from convvae.cli import command, the_run
+from convvae.command import command
 from convvae.data import binarized, load_images
 from convvae.model import ConvVAE
+from convvae.running.folders import find_run
 from convvae.sample import grid
 from convvae.saving import replacing
 from convvae.train import pick_device
@@ -34,7 +35,7 @@ def evaluate(
 ):
     "log p(x) by importance sampling, of the test images or those held out; run it until it is done"
     over = time_is_up(slice_minutes)
-    run = the_run(run)
+    run = find_run(run)
     for what,n in dict(k=k, block=block, images=images, batch_size=batch_size).items():
         if n is not None:
             at_least_one(what, n)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from record import images_for, runs, size_named, time_is_up, train_slice
 
-from convvae.cli import command
+from convvae.command import command
 
 def train(
     size:str='cpu',            # gpu, cpu or tiny: see record.py
