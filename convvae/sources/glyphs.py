@@ -18,7 +18,7 @@ from torch import Tensor
 from ..randomness import digest
 from ..saving import replacing
 from .cache import alone_in, cache_root
-from .images import Images, as_size, split
+from .images import Images, as_size, check_factors, split
 from .maps import mapped
 
 # %% ../../nbs/package/sources/glyphs.ipynb #61a70007
@@ -78,22 +78,13 @@ def draw_letter(
     ImageDraw.Draw(im).text((start, line), letter, fill=255, font=font, anchor='ls')
     return np.asarray(im.reduce(finer))
 
-def check_factors(factors:Tensor):
-    "Raise a ValueError unless each row can be drawn"
-    limits = torch.tensor([*glyph_factors.values()])
-    if (factors.dim() != 2 or factors.shape[1] != len(limits)
-            or ((factors < 0) | (factors >= limits)).any()):
-        raise ValueError(f'factors must be (N,{len(limits)}) whole numbers from 0 to below '
-                         f'{tuple(limits.tolist())}, got shape {tuple(factors.shape)}, '
-                         f'values {factors.min()} to {factors.max()}')
-
 # %% ../../nbs/package/sources/glyphs.ipynb #61a7000c
 def render_glyphs(
     factors:Tensor,          # int64 (N,5): letter, weight, width, slant, height
     image_size:int|tuple=32, # S or (H,W)
 )->Tensor:                   # uint8 (N,1,H,W)
     "Draw one letter for each row of factors, white on black, with smooth edges"
-    check_factors(factors)
+    check_factors(factors, glyph_factors, 5)
     h,w = as_size(image_size)
     side = min(h, w)
     unit = finer*side/32

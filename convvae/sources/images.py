@@ -110,6 +110,20 @@ def resized(
     from torchvision.transforms import CenterCrop, Compose, Resize  # slow to import, seldom needed
     return in_chunks(Compose([Resize(max(size)), CenterCrop(size)]), x)
 
+def check_factors(
+    factors:Tensor, # int64 (N,F): a row for each image to be drawn
+    values:dict,    # name of a factor -> how many values it has, in the order of the columns
+    *widths:int,    # the F that are allowed
+):
+    "Raise a ValueError unless each row can be drawn"
+    limits = torch.tensor([*values.values()])
+    if (factors.dim() != 2 or factors.shape[1] not in widths
+            or ((factors < 0) | (factors >= limits[:factors.shape[1]])).any()):
+        shapes = ' or '.join(f'(N,{width})' for width in widths)
+        raise ValueError(f'factors must be {shapes} whole numbers from 0 to below '
+                         f'{tuple(limits.tolist())}, got shape {tuple(factors.shape)}, '
+                         f'values {factors.min()} to {factors.max()}')
+
 # %% ../../nbs/package/sources/images.ipynb #80cd7de8
 def as_bytes(
     a,                    # uint8 (N,H,W), (N,H,W,C) or (N,C,H,W), C 1 or 3: an array or a tensor

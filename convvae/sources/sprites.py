@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from .images import Images, as_size
+from .images import Images, as_size, check_factors
 
 # %% ../../nbs/package/sources/sprites.ipynb #5054e301
 sprite_factors = dict(shape=3, size=6, angle=8, x=16, y=16, hue=8)  # how many values each has
@@ -44,15 +44,6 @@ def edge_distance(
     return (square_distance, ellipse_distance, heart_distance)[shape](u, v)
 
 # %% ../../nbs/package/sources/sprites.ipynb #6e8cf164
-def check_factors(factors:Tensor):
-    "Raise a ValueError unless each row can be drawn"
-    limits = torch.tensor([*sprite_factors.values()])
-    if (factors.dim() != 2 or factors.shape[1] not in (5, 6)
-            or ((factors < 0) | (factors >= limits[:factors.shape[1]])).any()):
-        raise ValueError(f'factors must be (N,5) or (N,6) whole numbers from 0 to below '
-                         f'{tuple(limits.tolist())}, got shape {tuple(factors.shape)}, '
-                         f'values {factors.min()} to {factors.max()}')
-
 def colour_of(
     hue:Tensor, # (n,1), from 0 to below 8
 )->Tensor:      # (n,3) in [0,1]: red, green, blue
@@ -85,7 +76,7 @@ def render_sprites(
     image_size:int|tuple=32, # S or (H,W)
 )->Tensor:                   # uint8 (N,1,H,W) or, with hue, (N,3,H,W)
     "Draw one sprite for each row of factors, white or coloured on black, with smooth edges"
-    check_factors(factors)
+    check_factors(factors, sprite_factors, 5, 6)
     h,w = as_size(image_size)
     paint = colour_of(factors[:, 5:]) if factors.shape[1] == 6 else torch.ones(len(factors), 1)
     paint = paint[..., None, None]  # (N,1 or 3,1,1)
