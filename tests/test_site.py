@@ -76,7 +76,7 @@ def url(site):
 @contextmanager
 def looking(browser, url):
     "A page that may not complain, miss anything or ask another host"
-    said, root = [], re.match(r'\w+://[^/]+/', url)[0]
+    said, under_way, root = [], [], re.match(r'\w+://[^/]+/', url)[0]
     context = browser.new_context(viewport={'width': 1280, 'height': 800})
     page = context.new_page()
     page.on('console', lambda m: m.type in ('error', 'warning') and said.append(m.text))
@@ -85,9 +85,13 @@ def looking(browser, url):
     page.on('response', lambda r: r.status >= 400 and said.append(f'{r.status}: {r.url}'))
     ours = (root, f'blob:{root}', 'data:')
     page.on('request', lambda r: r.url.startswith(ours) or said.append(f'another host: {r.url}'))
+    page.on('request', under_way.append)
+    page.on('requestfinished', under_way.remove)
+    page.on('requestfailed', under_way.remove)
     page.goto(url, wait_until='networkidle')  # whoever leaves a page earlier aborts its requests
     yield page
-    page.wait_for_load_state('networkidle')
+    while under_way:                          # an explorer, say, that a dark page asks for anew
+        page.wait_for_event('requestfinished')
     context.close()
     assert not said
 

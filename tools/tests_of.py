@@ -17,6 +17,7 @@ others = { # door -> tests that have another name
     'zoo': ['test_model'],
     'saving': ['test_model', 'test_pinned'],
     'loss': ['test_model'],
+    'objectives': ['test_model'],
     'train': ['test_running_*'],
     'explore': ['test_views_*'],
     'views': ['test_views_page'],
