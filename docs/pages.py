@@ -119,6 +119,23 @@ def prose(text, path):
     text = re.sub(r'^\[Open in Colab\]\((.*)\)$', buttons, text, flags=re.M)
     return re.sub(explorer, live, text)
 
+headings = ('suptitle', 'set_title', 'title', 'show')
+
+def in_words(source, given):
+    "What a figure shows, for who can't see it: `#| alt: ...`, or the titles that the code gives it"
+    if 'alt' in given:
+        return given['alt']
+    found = {}
+    for o in ast.walk(ast.parse(source)):
+        if not isinstance(o, ast.Call):
+            continue
+        name = getattr(o.func, 'attr', getattr(o.func, 'id', ''))
+        texts = [*o.args[:1]] if name in headings else []
+        texts += [keyword.value for keyword in o.keywords if keyword.arg == 'title']
+        said = [t.value for t in texts if isinstance(t, ast.Constant) and isinstance(t.value, str)]
+        found.setdefault('suptitle' if name == 'suptitle' else 'titles', []).extend(said)
+    return '; '.join(found.get('suptitle') or found.get('titles') or [])
+
 def as_shown(cell, path):
     "The cells of the page for one of the notebook"
     source = ''.join(cell['source'])
@@ -145,6 +162,12 @@ def as_shown(cell, path):
     for name, prompt in (('check', 'Checked'), ('solution', 'Solution')):
         if name in given:
             metadata['mystnb'] = dict(code_prompt_show=prompt, code_prompt_hide=prompt)
+    if any('image/png' in o.get('data', {}) for o in cell['outputs']):
+        alt = in_words(source, given)
+        if not alt:
+            raise ValueError(f'{path}: a figure without words; begin its cell with "#| alt: ..."\n'
+                             + source)
+        metadata.setdefault('mystnb', {})['image'] = dict(alt=alt)
     code = {**cell, 'source': source, 'metadata': metadata}
     return [new_markdown_cell('\n'.join(places)), code] if places else [code]
 

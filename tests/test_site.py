@@ -159,6 +159,14 @@ def test_links(site):
             if not file.is_file() or lost: broken.append((name, link))
     assert not broken
 
+def test_figures_in_words(site):
+    "No figure has the name of a file for its alternative text, and none is without words"
+    for name in pages:
+        text = (site/f'{name}.html').read_text(encoding='utf-8')
+        for image in re.findall(r'<img[^>]*_images/[^>]*>', text):
+            alt = re.search(r'alt="([^"]*)"', image)
+            assert alt and len(alt[1]) > 8 and '_images/' not in alt[1], (name, image)
+
 def test_reading_order(site):
     "Next leads through all chapters, and previous back; the sidebar of each page has them all"
     def towards(name, css): # the page that a button of page `name` leads to
