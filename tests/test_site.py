@@ -76,22 +76,19 @@ def url(site):
 @contextmanager
 def looking(browser, url):
     "A page that may not complain, miss anything or ask another host"
-    said, under_way, root = [], [], re.match(r'\w+://[^/]+/', url)[0]
+    said, root = [], re.match(r'\w+://[^/]+/', url)[0]
     context = browser.new_context(viewport={'width': 1280, 'height': 800})
     page = context.new_page()
     page.on('console', lambda m: m.type in ('error', 'warning') and said.append(m.text))
     page.on('pageerror', lambda e: said.append(str(e)))
-    page.on('requestfailed', lambda r: said.append(f'failed: {r.url}'))
+    aborted = 'net::ERR_ABORTED' # by closing a page that has turned dark and asks for explorers anew
+    page.on('requestfailed', lambda r: r.failure == aborted or said.append(f'failed: {r.url}'))
     page.on('response', lambda r: r.status >= 400 and said.append(f'{r.status}: {r.url}'))
     ours = (root, f'blob:{root}', 'data:')
     page.on('request', lambda r: r.url.startswith(ours) or said.append(f'another host: {r.url}'))
-    page.on('request', under_way.append)
-    page.on('requestfinished', under_way.remove)
-    page.on('requestfailed', under_way.remove)
     page.goto(url, wait_until='networkidle')  # whoever leaves a page earlier aborts its requests
     yield page
-    while under_way:                          # an explorer, say, that a dark page asks for anew
-        page.wait_for_event('requestfinished')
+    page.wait_for_load_state('networkidle')
     context.close()
     assert not said
 
