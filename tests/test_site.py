@@ -81,8 +81,9 @@ def looking(browser, url):
     page = context.new_page()
     page.on('console', lambda m: m.type in ('error', 'warning') and said.append(m.text))
     page.on('pageerror', lambda e: said.append(str(e)))
-    aborted = 'net::ERR_ABORTED' # by closing a page that has turned dark and asks for explorers anew
-    page.on('requestfailed', lambda r: r.failure == aborted or said.append(f'failed: {r.url}'))
+    aborted = 'net::ERR_ABORTED'  # by closing a page whose explorers are asked for anew
+    page.on('requestfailed',
+            lambda r: r.failure == aborted or said.append(f'failed: {r.url}'))
     page.on('response', lambda r: r.status >= 400 and said.append(f'{r.status}: {r.url}'))
     ours = (root, f'blob:{root}', 'data:')
     page.on('request', lambda r: r.url.startswith(ours) or said.append(f'another host: {r.url}'))
