@@ -270,13 +270,13 @@ def test_warnings(tmp_path, site):
     clone = copy_to(tmp_path/'clone')
     (clone/'_docs').mkdir()
     (clone/'_docs'/'index.html').write_text('old')
-    path = clone/'nbs'/'package'/'02_loss.ipynb'
+    path = clone/'nbs'/'package'/'03_train.ipynb'
     text = path.read_text(encoding='utf-8')
-    for old, new in (('(03_train.ipynb)', '(33_train.ipynb)'), ('#Three-ways', '#Four-ways')):
+    for old, new in (('(04_sample.ipynb)', '(44_sample.ipynb)'), ('#A-weight', '#No-weight')):
         assert old in text
         text = text.replace(old, new)
     path.write_text(text, encoding='utf-8')
     built = make_docs(clone)
     assert built.returncode != 0
-    for broken in ('33_train', 'Four-ways'): assert broken in built.stderr, built.stderr
+    for broken in ('44_sample', 'No-weight'): assert broken in built.stderr, built.stderr
     assert (clone/'_docs'/'index.html').read_text() == 'old'
