@@ -76,20 +76,20 @@ def url(site):
 @contextmanager
 def looking(browser, url):
     "A page that may not complain, miss anything or ask another host"
-    said, root = [], re.match(r'\w+://[^/]+/', url)[0]
+    said, under_way, root = [], set(), re.match(r'\w+://[^/]+/', url)[0]
     context = browser.new_context(viewport={'width': 1280, 'height': 800})
     page = context.new_page()
     page.on('console', lambda m: m.type in ('error', 'warning') and said.append(m.text))
     page.on('pageerror', lambda e: said.append(str(e)))
-    aborted = 'net::ERR_ABORTED'  # by closing a page whose explorers are asked for anew
-    page.on('requestfailed',
-            lambda r: r.failure == aborted or said.append(f'failed: {r.url}'))
+    page.on('requestfailed', lambda r: said.append(f'failed: {r.url}'))
     page.on('response', lambda r: r.status >= 400 and said.append(f'{r.status}: {r.url}'))
     ours = (root, f'blob:{root}', 'data:')
     page.on('request', lambda r: r.url.startswith(ours) or said.append(f'another host: {r.url}'))
+    page.on('request', lambda r: under_way.add(r))
+    for end in ('requestfinished', 'requestfailed'): page.on(end, lambda r: under_way.discard(r))
     page.goto(url, wait_until='networkidle')  # whoever leaves a page earlier aborts its requests
     yield page
-    page.wait_for_load_state('networkidle')
+    while under_way: page.wait_for_timeout(10)  # `networkidle` is past: it comes once for a page
     context.close()
     assert not said
 

@@ -103,6 +103,7 @@ class Striped(nn.Module):
 
 def test_page_of_another_likelihood(browser, tmp_path):
     "Where no table can say what a pixel's mean is, the page shows tiles: those that torch decodes"
+    torch.manual_seed(2)  # of the encoder, which `lively` leaves as it is, and so of the plane
     model = lively(ConvVAE((3, 20, 30), 3, (8, 16), likelihood=Striped))
     with opened(browser, to_html(model, tmp_path/'a.html').as_uri()) as page:
         assert page.evaluate('convvae.decode === null')
@@ -120,7 +121,7 @@ def test_page_of_another_likelihood(browser, tmp_path):
             return (seen - model.decode(middle[None]).mean[0, 0]).abs().mean().item()
 
         others = [tile + torch.tensor(step) for step in ((9., 0.), (0., 9.), (-9., 0.), (0., -9.))]
-        assert distance(tile) < 0.1               # a JPEG of something like noise
+        assert distance(tile) < 0.06              # a JPEG of something like noise
         assert distance(tile) < 0.8*min(distance(other) for other in others)
 
 is_drawn = """(() => {
