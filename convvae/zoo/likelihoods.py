@@ -32,14 +32,15 @@ class ContinuousBernoulli(Distribution):
     ):
         self.a = 510*torch.tanh(logits/510)
         self.size = self.a.abs()
-        self.near = self.size < 0.5                     # there by series, the rest is differences
+        self.near = self.size < 0.5  # there by series of `small`, elsewhere by differences in `far`
+        self.small = self.a.clamp(-0.5, 0.5)
         self.far = self.size.clamp(min=0.5)
         super().__init__(logits.shape, validate_args=False)
 
     @property
     def mean(self)->Tensor: # in [0,1]
         "The mean of the pixel"
-        a = self.a.clamp(-0.5, 0.5)
+        a = self.small
         series = 0.5 + a/12 - a**3/720 + a**5/30240
         bright = 1/(-torch.expm1(-self.far)) - 1/self.far
         return torch.where(self.near, series, torch.where(self.a > 0, bright, 1 - bright))
@@ -47,14 +48,14 @@ class ContinuousBernoulli(Distribution):
     @property
     def variance(self)->Tensor: # of the pixel
         "The square of the pixel's standard deviation"
-        a = self.a.clamp(-0.5, 0.5)
+        a = self.small
         series = 1/12 - a**2/240 + a**4/6048
         return torch.where(self.near, series,
                            1/self.far**2 - torch.exp(-self.far)/torch.expm1(-self.far)**2)
 
     def log_prob(self, value:Tensor)->Tensor: # (...), broadcast against the logits
         "log of the density, in nats"
-        a = self.a.clamp(-0.5, 0.5)
+        a = self.small
         series = a**2/24 - a**4/2880 + a**6/181440
         area = self.far/2 + torch.log(-torch.expm1(-self.far)/self.far)
         return self.a*(value - 0.5) - torch.where(self.near, series, area)
