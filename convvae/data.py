@@ -18,7 +18,7 @@ from torch import Tensor
 from .checks import at_least_one, one_line
 from .chunks import in_chunks
 from .randomness import generator
-from .sources.fitting import all_to_test, fitted, matched
+from .sources.fitting import all_to_test, check_size, fitted, matched
 from .sources.images import Form, Images, check_form
 from .sources.maps import let_go, map_of
 from .sources.named import load_named, own_sets, torchvision_sets
@@ -72,18 +72,20 @@ def load_images(
 # %% ../nbs/package/00_data.ipynb #b368ce22
 def images_for(
     model,               # a `ConvVAE`
-    data,                # as for `load_images`
+    data,                # as for `load_images`; `Images` have to be of the model's size
     seed:int=0,          # as for `load_images`
     skip_bad:bool=False, # as for `load_images`
 )->Images:               # all in `test`, unless the data have a split of their own
     "New images as a trained model takes them"
     about = getattr(model, 'trained_on', {})
     c,*size = model.image_size
-    images = load_images(data, tuple(size), seed, skip_bad, c, about.get('value_range'),
-                         about.get('background') or 'white', test_fraction=0)
     if not isinstance(data, Images):
-        images = all_to_test(images)
-    return matched(images, about.get('classes', ()), need=model.n_classes is not None)
+        images = load_images(data, tuple(size), seed, skip_bad, c, about.get('value_range'),
+                             about.get('background') or 'white', test_fraction=0)
+        data = all_to_test(images)
+    check_size(model, data)
+    conditional = getattr(model, 'n_classes', None) is not None
+    return matched(data, about.get('classes', ()), need=conditional)
 
 # %% ../nbs/package/00_data.ipynb #bf88e6f8
 def ahead(

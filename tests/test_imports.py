@@ -24,7 +24,7 @@ may_import = {
 
     'zoo.likelihoods': set(),
     'zoo.priors': {'layers'},
-    'model': {'checks', 'layers', 'randomness', 'saving', 'zoo.likelihoods', 'zoo.priors'},
+    'model': {'checks', 'data', 'layers', 'randomness', 'saving', 'zoo.likelihoods', 'zoo.priors'},
 
     'sources.maps': set(),
     'sources.pixels': set(),

@@ -34,6 +34,19 @@ def fitted(
         return x if tuple(x.shape[2:]) == size else resized(x, size)
     return replace(images, train=bring(images.train), test=bring(images.test), notes=notes)
 
+def check_size(
+    model,         # has an `image_size`, (C,H,W)
+    images:Images,
+):
+    "Raise a ValueError with both sizes unless the images are of the model's"
+    if tuple(model.image_size) != images.image_size:
+        sizes = model.image_size, images.image_size
+        wanted,given = (' x '.join(map(str, size)) for size in sizes)
+        _,h,w = model.image_size
+        raise ValueError(f'this model takes {wanted} images (channels x height x width), and those '
+                         f'of {images.name} are {given}: build ConvVAE(images.image_size), or load '
+                         f'them with image_size=({h}, {w}), channels={model.image_size[0]}')
+
 def all_to_test(
     images:Images, # none of which are held out, if the source had no split of its own
 )->Images:

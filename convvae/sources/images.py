@@ -71,9 +71,9 @@ class Images:
     def __str__(self): return '\n  '.join([repr(self), *self.notes])
 
     @property
-    def about(self)->dict: # of what JSON can hold
+    def about(self)->dict: # what JSON can hold; without the path
         "What a model has to know of its images, to be shown others in the same way"
-        return dict(name=self.name, classes=list(self.classes), background=self.background,
+        return dict(name=Path(self.name).name, classes=list(self.classes), background=self.background,
                     value_range=self.value_range and list(self.value_range))
 
     def preview(self, n:int=32): # -> a PIL image of the first `n` training images
