@@ -73,7 +73,8 @@ class Images:
     @property
     def about(self)->dict: # what JSON can hold; without the path
         "What a model has to know of its images, to be shown others in the same way"
-        return dict(name=Path(self.name).name, classes=list(self.classes), background=self.background,
+        return dict(name=Path(self.name).name, classes=list(self.classes),
+                    background=self.background,
                     value_range=self.value_range and list(self.value_range))
 
     def preview(self, n:int=32): # -> a PIL image of the first `n` training images
