@@ -93,8 +93,10 @@ may_import = {
     'export': {'saving'},
     'running.folders': {'saving'},
     'running.options': {'checks', 'data', 'loss'},
-    'cli': {'checks', 'command', 'evaluate', 'model', 'running.folders', 'running.options',
-            'running.start', 'sample', 'saving', 'train'},
+    'commands.pictures': {'data', 'running.options', 'sample', 'saving'},
+    'commands.starting': {'command', 'data', 'model', 'running.folders', 'running.options'},
+    'cli': {'checks', 'command', 'commands.pictures', 'commands.starting', 'evaluate', 'model',
+            'running.folders', 'running.options', 'running.start', 'sample', 'saving', 'train'},
 }
 
 def name_of(path):
