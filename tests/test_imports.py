@@ -14,7 +14,7 @@ may_import = {
     'checks': set(),
     'chunks': set(),
     'randomness': set(),
-    'saving': set(),
+    'saving': {'checks'},
     'command': set(),
     'layers': set(),
     # a wing and its door
