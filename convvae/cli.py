@@ -120,6 +120,8 @@ def evaluate(
     run = find_run(run)
     model = ConvVAE.from_pretrained(run, pick_device(device).device)
     images,settings = images_of(run, model, data)
+    if data:
+        print(images)
     binarize = binarize or settings.get('binarize', False)
     metrics = measures.evaluate(model, images, k, binarize, seed=seed)
     with replacing(run/'metrics.json') as draft:

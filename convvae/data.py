@@ -10,6 +10,7 @@ __all__ = ['load_images', 'images_for', 'Batches', 'binarized', 'Images', 'split
 # %% ../nbs/package/00_data.ipynb #405d20ab
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -61,6 +62,9 @@ def load_images(
     name,path = str(data),Path(data).expanduser()
     if name in (*own_sets, *torchvision_sets):
         images = load_named(name, form)
+        if path.exists():
+            hint = f'there is a folder {name} here too: to read that, write ./{name}'
+            images = replace(images, notes=(*images.notes, hint))
     elif name and path.exists():
         images = load_path(path, form)
     else:

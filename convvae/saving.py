@@ -104,7 +104,7 @@ class Pretrained(PyTorchModelHubMixin):
         device:str='cpu',  # where to put the weights
         **parts,           # parts of the model that are no named ones, as the constructor had them
     ):                     # the model, in eval mode
-        "The model that `save_pretrained` wrote; only a name with hf:// is looked for in the network"
+        "The model that `save_pretrained` wrote; nothing but hf:// reaches for the network"
         folder = fetched(folder) if str(folder).startswith('hf://') else Path(folder)
         config,weights = folder/'config.json',folder/'model.safetensors'
         for path in (config, weights):

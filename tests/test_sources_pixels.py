@@ -1,4 +1,5 @@
 "Odd pictures, one at a time: each is read as it should be, or named"
+import os
 import subprocess
 import sys
 import warnings
@@ -8,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from conftest import ROOT
 from convvae.sources.folder import load_folder
 from pictures import fill, noise, own_cache, saved, sideways  # noqa: F401
 
@@ -95,6 +97,60 @@ def test_a_decompression_bomb(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='^2 of 4 images cannot be read.*decompression bomb') as e:
         load_folder(folder)
     assert '\n' not in str(e.value)
+
+with_plugin = '''
+import sys
+from pathlib import Path
+from convvae.data import load_images
+try:
+    print(load_images(sys.argv[1]))
+except ValueError as e:
+    print(e)
+'''
+
+plugin = '''
+from PIL import Image, PngImagePlugin
+class Telephone(PngImagePlugin.PngImageFile):
+    format = 'HEIF'
+def register_heif_opener():
+    Image.register_open('HEIF', Telephone, lambda prefix: prefix.startswith(b'\\211PNG'))
+    Image.register_extension('HEIF', '.heic')
+'''
+
+def test_photographs_of_telephones(tmp_path):
+    "Read where pillow-heif is installed; elsewhere counted, and what to install is said"
+    folder = fill(tmp_path/'f', 3)
+    for i in (1, 2):
+        (folder/f'000{i}.png').rename(folder/f'{i}.heic')
+    def said(path):
+        program = [sys.executable, '-c', with_plugin, folder]
+        env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), str(path)])}
+        return subprocess.run(program, capture_output=True, text=True, env=env).stdout
+    without = said(tmp_path)
+    assert '1 images to train on, 0 to test' in without
+    assert '2 .heic (which can be read after pip install pillow-heif)' in without
+    (tmp_path/'more').mkdir()
+    (tmp_path/'more'/'pillow_heif.py').write_text(plugin)
+    assert '2 images to train on, 1 to test' in said(tmp_path/'more')
+    (folder/'0000.png').unlink()
+    assert 'no images in' in said(tmp_path) and '2 .heic' in said(tmp_path)
+
+def test_pages_and_transparency_are_told(tmp_path):
+    folder = tmp_path/'f'
+    folder.mkdir()
+    pages = saved(red, 'TIFF', save_all=True, append_images=[blue, red])
+    (folder/'pages.tif').write_bytes(pages)
+    clear = Image.new('RGBA', (40, 30), (255, 255, 255, 0))
+    (folder/'clear.png').write_bytes(saved(clear, 'PNG'))
+    told = ' '.join(load_folder(folder).notes)
+    assert '2 further pages or frames of 1 files are left out' in told
+    assert '1 have transparent places, which are laid on white' in told
+    (folder/'pages.tif').unlink()
+    for i in range(3):
+        (folder/f'{i}.png').write_bytes(saved(clear, 'PNG'))
+    assert 'all images look the same' in ' '.join(load_folder(folder).notes)
+    dark = load_folder(folder, background='#102030')
+    assert dark.train[0, :, 5, 5].tolist() == [16, 32, 48]
 
 # Fuzz
 

@@ -91,7 +91,7 @@ def image_files(
     return [f for f in files_below(folder) if ending(f[0]) in known]
 
 # %% ../../nbs/package/sources/folder.ipynb #aa9d3bfe
-advice = {ending: '; pip install pillow-heif reads .heic' for ending in ('.heic', '.heif')}
+advice = dict.fromkeys(('.heic', '.heif'), ' (which can be read after pip install pillow-heif)')
 
 def kinds_of(names)->str: # 30 .heic, 2 .txt
     "How many files there are of each ending, the most frequent first"
@@ -114,8 +114,8 @@ def pictures_in(
     pictures = [f for f in files if ending(f[0]) in known]
     others = [f[0] for f in files if ending(f[0]) not in known]
     if not pictures:
-        held = f'it holds {kinds_of(others)}' if others else 'it is empty'
-        raise ValueError(f'no images in {one_line(folder)}, {held}: put some there, '
+        held = f'holds {kinds_of(others)}' if others else 'is empty'
+        raise ValueError(f'no images in {one_line(folder)}, which {held}: put some there, '
                          'for instance .png, .jpg, .tif or .npy files')
     return pictures, others
 
@@ -202,7 +202,7 @@ def load_folder(
     layout = layout_of([f[0] for f in files], tables)
     rest = [name for name in others if not name.lower().endswith(table_names)]
     if rest:
-        notes.append(f'left out, since they are no pictures: {kinds_of(rest)}')
+        notes.append(f'left out, since they cannot be read as pictures: {kinds_of(rest)}')
     layout = layout._replace(notes=(*notes, *layout.notes))
     return load_pictures(str(folder), folder, files, layout, form)
 

@@ -30,7 +30,8 @@ def formats()->tuple: # names of formats, as Pillow calls them, in the order in 
 
 def endings()->set: # of names, in lower case, with the dot
     "What the names of pictures end in"
-    return {e for e,f in Image.registered_extensions().items() if f in formats()} | {'.npy'}
+    known = formats()  # first: it may register more
+    return {e for e,f in Image.registered_extensions().items() if f in known} | {'.npy'}
 
 def open_file(
     path:str, # of a picture, or of an array of one
