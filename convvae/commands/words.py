@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..measures.metrics import in_digits
 
-# %% ../../nbs/package/commands/words.ipynb #104b2e20
+# %% ../../nbs/package/commands/words.ipynb #844db531
 per_image = 'nats per image'
 meanings = dict(
     quantity=('quantity', '', 'What ELBO, distortion and the tighter bound are measured in.'),
@@ -45,7 +45,8 @@ meanings = dict(
     mse=('mean squared error', 'for pixels from 0 to 1',
          'Of the reconstruction from the posterior mean; lower is better.'),
     psnr=('peak signal-to-noise ratio', 'dB',
-          'The same error on a logarithmic scale; higher is better, and 6 dB are half the error.'),
+          'The same on a logarithmic scale, image by image; higher is better, and 3 dB more are '
+          'half the squared error.'),
     ssim=('structural similarity', 'at most 1',
           'Agreement of local contrast and structure; 1 is a perfect reconstruction.'),
     images=('images', 'images', 'How many the averages are over.'),
@@ -81,7 +82,7 @@ def in_words(
         rows.append(Row(name, label, in_digits(value), unit, meaning, value))
     return rows
 
-# %% ../../nbs/package/commands/words.ipynb #78c5d9e6
+# %% ../../nbs/package/commands/words.ipynb #df3f558a
 not_repeated = ('out', 'resume', 'overwrite')
 
 def option(
@@ -109,7 +110,7 @@ def command_line(
     words = [name]
     for parameter in signature(func).parameters.values():
         value = settings.get(parameter.name)
-        if parameter.name in not_repeated or value in (None, False, parameter.default):
-            continue
-        words.append(option(parameter.name, value))
+        usual = value is None or value is False or value == parameter.default
+        if not usual and parameter.name not in not_repeated:
+            words.append(option(parameter.name, value))
     return ' '.join(words)
