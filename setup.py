@@ -28,7 +28,7 @@ setup(
         *(f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 15)),
     ],
     packages=find_packages(include=['convvae', 'convvae.*']),
-    package_data={'convvae': ['views/*.js', 'weights/*/*', 'fonts/*']},
+    package_data={'convvae': ['views/*.js', 'commands/report.*', 'weights/*/*', 'fonts/*']},
     python_requires='>=' + cfg['min_python'],
     install_requires=cfg['requirements'].split(),
     extras_require={name: cfg[f'{name}_requirements'].split() for name in ('lab', 'onnx', 'dev')},

@@ -93,6 +93,11 @@ may_import = {
     'export': {'saving'},
     'running.folders': {'saving'},
     'running.options': {'checks', 'data', 'loss'},
+    'commands.curves': {'saving'},
+    'commands.tiles': {'chunks', 'data', 'running.options', 'sample'},
+    'commands.words': {'data', 'measures.metrics'},
+    'commands.report': {'commands.curves', 'commands.tiles', 'commands.words', 'data',
+                        'randomness', 'saving', 'views.page'},
     'cli': {'checks', 'command', 'evaluate', 'model', 'running.folders', 'running.options',
             'running.start', 'sample', 'saving', 'train'},
 }

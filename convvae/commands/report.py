@@ -5,117 +5,26 @@
 # %% auto #0
 __all__ = ['write_report']
 
-# %% ../../nbs/package/commands/report.ipynb #0c39e84b
+# %% ../../nbs/package/commands/report.ipynb #e05f0197
 import tempfile
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
-from torch import Tensor
 
 from .curves import headline, panel_svg, quantities, rows_of
 from .tiles import Seen, draws, pairs, seen
-from .words import command_line, in_words
+from .words import about_images, about_model, about_training
+from .words import command_line, in_channels, in_words
 from ..data import Images
+from ..randomness import seeded
 from ..saving import replacing, writing
 from ..views.page import base64_text, to_html
 
-# %% ../../nbs/package/commands/report.ipynb #f2474144
-def listed(
-    names:Sequence, # of classes
-    counts:dict,    # label -> how many images; or nothing
-    most:int=30,    # names
-)->str:
-    "The names of classes, with how many images each has"
-    shown = [f'{name} ({counts[i]:,})' if i in counts else str(name)
-             for i,name in enumerate(names[:most])]
-    more = [f'and {len(names) - most:,} more'] if len(names) > most else []
-    return ', '.join(shown + more)
-
-def counts_of(images:Images)->dict: # label -> how many images
-    "How many images each class has, in both parts together"
-    counts = {}
-    for labels in (images.train_labels, images.test_labels):
-        for label in [] if labels is None else labels.tolist():
-            counts[label] = counts.get(label, 0) + 1
-    return counts
-
-def about_images(
-    model,         # a `ConvVAE`
-    images:Images,
-    settings:dict, # of run.json
-)->dict:           # term -> list of texts
-    "What the model has seen, and what it was measured on"
-    trained_on = getattr(model, 'trained_on', {}).get('name') or settings.get('data')
-    c,h,w = images.image_size
-    facts = {}
-    if trained_on:
-        of = settings.get('train_images')
-        facts['Trained on'] = [f'{trained_on}: {of:,} images' if of else str(trained_on)]
-    facts['Images here'] = [f'{images.name}: {len(images.train):,} images to train on, '
-                            f'{len(images.test):,} to test']
-    facts['Size'] = [f'{h} x {w} pixels (height x width), {in_channels(c)}']
-    if names := images.classes or getattr(model, 'classes', ()):
-        facts['Classes'] = [f'{len(names):,}: {listed(names, counts_of(images))}']
-    if given := getattr(images, 'value_range', None):
-        facts['Pixel values'] = [f'{given[0]:g} in the files is black, {given[1]:g} is white']
-    facts['Notes'] = [str(note) for note in getattr(images, 'notes', ())]
-    return {term: values for term,values in facts.items() if values}
-
-def in_channels(c:int)->str:
-    "What images of so many channels are"
-    return {1: 'grey', 3: 'colour'}.get(c, f'{c} channels, of which pictures show the first')
-
-# %% ../../nbs/package/commands/report.ipynb #e1f2c729
-def about_model(
-    model, # a `ConvVAE`
-)->dict:   # term -> list of texts
-    "What the model is made of"
-    config = model.config
-    n = sum(p.numel() for p in model.parameters())
-    channels = ', '.join(map(str, config.get('channels', ())))
-    made = [f'{n:,} parameters, {model.latent_dim:,} latents, '
-            f'{config.get("block", "other")} blocks of {channels} channels']
-    of = f'likelihood {config.get("likelihood", "of its own")}, prior {config.get("prior", "of its own")}'
-    told = f'told which of {model.n_classes:,} classes an image has' if model.n_classes else ''
-    return dict(Model=[*made, of, *filter(None, [told])])
-
-def about_training(
-    settings:dict, # of run.json
-    rows:list,     # of the history, from `rows_of`; or nothing
-)->dict:           # term -> list of texts
-    "How the model was trained, and on which machine"
-    facts = {}
-    objective = settings.get('objective')
-    keys = dict(batch_size='images per step', lr='learning rate', beta='beta', seed='seed')
-    how = [f'{name} {settings[key]:g}' for key,name in keys.items()
-           if isinstance(settings.get(key), (int, float))]
-    if rows:
-        seconds = sum(row.get('seconds', 0) for row in rows)
-        how.insert(0, f'{len(rows):,} epochs in {in_time(seconds)}')
-    if objective:
-        how.append(f'objective {objective}')
-    if settings.get('binarize'):
-        how.append('on black-and-white draws of the pixels')
-    facts['Training'] = [', '.join(how)] if how else []
-    machine = settings.get('machine') or {}
-    parts = [f'{name} {machine[name]}' for name in ('convvae', 'torch', 'python', 'device')
-             if name in machine]
-    facts['Made with'] = [', '.join(parts)] if parts else []
-    facts['Started'] = [machine['started']] if 'started' in machine else []
-    return {term: values for term,values in facts.items() if values}
-
-def in_time(seconds:float)->str:
-    "A duration that a person reads"
-    if not seconds < 120:
-        return f'{seconds/60:,.0f} minutes'
-    return f'{seconds:.0f} seconds'
-
-# %% ../../nbs/package/commands/report.ipynb #0204bea3
+# %% ../../nbs/package/commands/report.ipynb #c589657e
 def curves_of(
     rows:list, # of the history, from `rows_of`
 )->list:       # of dicts: name, alt, and two pictures
@@ -123,7 +32,8 @@ def curves_of(
     def uri(name, ink):
         return f'data:image/svg+xml;base64,{base64_text(panel_svg(rows, name, ink))}'
     def told(name):
-        ends = [f'{row[f"test_{name}"]:.1f}' for row in (rows[0], rows[-1]) if f'test_{name}' in row]
+        key = f'test_{name}'
+        ends = [f'{row[key]:.1f}' for row in (rows[0], rows[-1]) if key in row]
         return f', test from {ends[0]} to {ends[1]}' if ends else ''
     return [dict(alt=f'{words} of training and test against epochs, in nats per image{told(name)}',
                  light=uri(name, '#3a4252'), dark=uri(name, '#c5ccd8'))
@@ -141,11 +51,11 @@ def explorer_page(
     if labels is not None and (labels.min() < 0 or labels.max() > 255):
         labels = None
     if limit < 20_000: raise ValueError('there is no room left for an explorer')
-    with tempfile.TemporaryDirectory() as tmp:
+    with tempfile.TemporaryDirectory() as tmp, seeded(0):
         path = to_html(model, Path(tmp)/'explorer.html', latents, labels, limit=limit)
         return path.read_text(encoding='utf-8')
 
-# %% ../../nbs/package/commands/report.ipynb #beee8f18
+# %% ../../nbs/package/commands/report.ipynb #c95403b2
 def rendered(
     content:dict, # what the template asks for
 )->bytes:         # UTF-8
@@ -189,33 +99,34 @@ def on_numbers(
     nat = ('A nat is a unit of information: 1 nat is 1.44 bits. Nats are summed over all pixels '
            'and channels of an image and averaged over images.')
     if metrics.get('quantity') != 'cross-entropy':
-        return (f'{nat} ELBO and importance-weighted bound are lower bounds on log p(x), and can be '
-                'compared between models of the same pixels.')
+        return (f'{nat} ELBO and importance-weighted bound are lower bounds on log p(x), and can '
+                'be compared between models of the same pixels.')
     return (f'{nat} The quantity here is a cross-entropy: the pixels are grey, and the likelihood '
-            'is made for black and white. With --binarize in training and evaluation, or another '
-            'likelihood, the numbers would be bounds on log p(x).')
+            'is made for black and white. With --binarize in training and evaluation, or with '
+            'another likelihood, the numbers would be bounds on log p(x).')
 
-# %% ../../nbs/package/commands/report.ipynb #e4dee759
+# %% ../../nbs/package/commands/report.ipynb #45ea5dff
 def on_pairs(
     some:Seen, # from `seen`; or None
 )->str:
     "What the reconstructions are"
     if some is None:
         return 'There are no images to reconstruct here.'
-    more = '' if some.part == 'test' else ('There are no test images, so these were trained on, '
-                                           'and look better than new ones would. ')
-    return (f'The upper picture is {"a test image" if not more else "an image"}, the lower one what '
-            f'the model makes of it, from the posterior mean. {more}The number is the peak '
-            'signal-to-noise ratio: higher is better.')
+    what,more = 'a test image',''
+    if some.part != 'test':
+        what = 'an image'
+        more = 'There are no test images: these were trained on, and look better than new ones. '
+    return (f'The upper picture is {what}, the lower one what the model makes of it, from the '
+            f'posterior mean. {more}The number is the peak signal-to-noise ratio: '
+            'higher is better.')
 
 def on_draws(
     model, # a `ConvVAE`
 )->str:
     "What the draws are"
-    if not model.n_classes:
-        return 'Images that do not exist: latents drawn from the prior, decoded. Nothing is chosen.'
-    return ('Images that do not exist: latents drawn from the prior, decoded with the class that is '
-            'asked for. Nothing is chosen.')
+    told = ' with the class that is asked for' if model.n_classes else ''
+    return (f'Images that do not exist: latents drawn from the prior, and decoded{told}. '
+            'Nothing is chosen.')
 
 def texts(
     run:Path,
@@ -229,6 +140,8 @@ def texts(
     c,h,w = images.image_size
     name = Path(str(images.name)).name
     points = 'draws from the model' if some is None else f'{some.part} images'
+    names = images.classes if len(images.classes) <= 12 else ()
+    colours = ', '.join(f'{i} {name}' for i,name in enumerate(names) if name != str(i))
     return dict(
         title=run.resolve().name,
         lead=f'{n:,} parameters and {model.latent_dim:,} latents; {name}, '
@@ -236,7 +149,8 @@ def texts(
         about_pairs=on_pairs(some),
         about_draws=on_draws(model),
         about_explorer=f'Move over the map or pull the sliders: the picture is decoded at once, in '
-                       f'this page. The points are {points}.',
+                       f'this page. The points are {points}'
+                       f'{f"; their classes: {colours}" if colours else ""}.',
         about_curves=f'{headline(rows)}.' if rows else '',
         version=version('convvae'))
 
