@@ -14,7 +14,7 @@ may_import = {
     'checks': set(),
     'chunks': set(),
     'randomness': set(),
-    'saving': set(),
+    'saving': {'checks'},
     'command': set(),
     'layers': set(),
     # a wing and its door
@@ -98,8 +98,10 @@ may_import = {
     'commands.words': {'data', 'measures.metrics'},
     'commands.report': {'commands.curves', 'commands.tiles', 'commands.words', 'data',
                         'randomness', 'saving', 'views.page'},
-    'cli': {'checks', 'command', 'evaluate', 'model', 'running.folders', 'running.options',
-            'running.start', 'sample', 'saving', 'train'},
+    'commands.pictures': {'data', 'running.options', 'sample', 'saving'},
+    'commands.starting': {'command', 'data', 'model', 'running.folders', 'running.options'},
+    'cli': {'checks', 'command', 'commands.pictures', 'commands.starting', 'evaluate', 'model',
+            'running.folders', 'running.options', 'running.start', 'sample', 'saving', 'train'},
 }
 
 def name_of(path):

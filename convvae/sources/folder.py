@@ -211,8 +211,8 @@ def load_files(
     paths:Sequence,   # of pictures
     form:Form,        # what they are brought to
 )->Images:
-    "Pictures that are named one by one; their folders count as in `load_folder`"
-    full = sorted({os.path.abspath(os.path.expanduser(path)) for path in paths})
+    "Pictures that are named one by one, in this order; their folders count as in `load_folder`"
+    full = [*dict.fromkeys(os.path.abspath(os.path.expanduser(path)) for path in paths)]
     missing = [path for path in full if not os.path.isfile(path)]
     if missing:
         raise ValueError(f'{len(missing)} of {len(full)} files are not there, '
