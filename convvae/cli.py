@@ -76,6 +76,7 @@ def train(
 ):
     "Train a convolutional VAE; leaves model, history and pictures in the run's folder"
     options = dict(locals())
+    from convvae.commands.curves import write_curves
     from convvae.running.start import check_plan
     from convvae.train import fit, pick_device
     check_plan(epochs, batch_size, lr, max_seconds)  # before images are read, which may take long
@@ -96,9 +97,10 @@ def train(
     if not engine.is_main_process:
         return
     write_pictures(model, images, out, num_samples, binarize, seed)
+    write_curves(history, out/'curves.png')
     score = history[-1].get('test_elbo', history[-1]['train_elbo'])
     print(f'{out}: {len(history)} epochs are done, ELBO {score:.2f} nats per image; '
-          'see samples.png and reconstructions.png there')
+          'see samples.png, reconstructions.png and curves.png there')
 
 # %% ../nbs/package/07_cli.ipynb #9c8581b4
 def evaluate(
@@ -111,8 +113,9 @@ def evaluate(
     seed:int=0,             # of binarisation, latents and samples
     device:str=None,        # cpu, cuda or mps (default: the fastest present)
 ):
-    "Measure a run on its test images: a table, metrics.json, samples.png and reconstructions.png"
+    "Measure a run on its test images: a table, metrics.json, pictures, and all in report.html"
     from convvae import evaluate as measures
+    from convvae.commands.report import write_report
     from convvae.model import ConvVAE
     from convvae.saving import replacing
     from convvae.train import pick_device
@@ -128,9 +131,13 @@ def evaluate(
         draft.write_text(json.dumps(dict(metrics, data=images.name), indent=2))
     write_pictures(model, images, run, num_samples, binarize, seed)
     print(f'{run} on {images.name}, nats per image:\n\n{metrics}\n')
+    findings = None
+    if len(images.train):
+        findings = measures.diagnose(model, images, binarize, seed=seed)
     if diagnose:
-        print(f'{measures.diagnose(model, images, binarize, seed=seed)}\n')
+        print(f'{findings or "faults are looked for on the images of the run: leave out --data"}\n')
     print(f'pictures: {run/"samples.png"}, {run/"reconstructions.png"}')
+    print(write_report(run, model, images, metrics, findings, settings, train))
 
 # %% ../nbs/package/07_cli.ipynb #4579c4d4
 def fit_to_training(

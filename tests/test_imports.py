@@ -24,7 +24,8 @@ may_import = {
 
     'zoo.likelihoods': set(),
     'zoo.priors': {'layers'},
-    'model': {'checks', 'data', 'layers', 'randomness', 'saving', 'zoo.likelihoods', 'zoo.priors'},
+    'model': {'checks', 'commands.card', 'data', 'layers', 'randomness', 'saving',
+              'zoo.likelihoods', 'zoo.priors'},
 
     'sources.maps': set(),
     'sources.pixels': set(),
@@ -93,6 +94,7 @@ may_import = {
     'export': {'saving'},
     'running.folders': {'saving'},
     'running.options': {'checks', 'data', 'loss'},
+    'commands.card': {'commands.words', 'running.options', 'sample', 'saving'},
     'commands.curves': {'saving'},
     'commands.tiles': {'chunks', 'data', 'running.options', 'sample'},
     'commands.words': {'data', 'measures.metrics'},
@@ -100,7 +102,8 @@ may_import = {
                         'randomness', 'saving', 'views.page'},
     'commands.pictures': {'data', 'running.options', 'sample', 'saving'},
     'commands.starting': {'command', 'data', 'model', 'running.folders', 'running.options'},
-    'cli': {'checks', 'command', 'commands.pictures', 'commands.starting', 'evaluate', 'model',
+    'cli': {'checks', 'command', 'commands.curves', 'commands.pictures', 'commands.report',
+            'commands.starting', 'evaluate', 'model',
             'running.folders', 'running.options', 'running.start', 'sample', 'saving', 'train'},
 }
 
