@@ -91,6 +91,8 @@ may_import = {
     'export': {'saving'},
     'running.folders': {'saving'},
     'running.options': {'checks', 'data', 'loss'},
+    'commands.score': {'checks', 'measures.score', 'model', 'running.folders', 'running.options',
+                       'saving', 'train'},
     'cli': {'checks', 'command', 'evaluate', 'model', 'running.folders', 'running.options',
             'running.start', 'sample', 'saving', 'train'},
 }
@@ -157,6 +159,7 @@ heavy = {'ipywidgets', 'matplotlib', 'sklearn', 'accelerate'}
 @pytest.mark.parametrize('module, without', [
     ('data', heavy), ('loss', heavy | {'torchvision'}), ('model', heavy | {'torchvision'}),
     ('train', heavy - {'accelerate'} | {'torch._dynamo'}), ('cli', heavy | {'torch'}),
+    ('commands.score', heavy | {'torch'}),
 ])
 def test_light(module, without):
     "With the model come no widgets, figures or training engine; `--help` needs no torch"

@@ -57,6 +57,14 @@ def rows_of(x:Tensor)->list: # (N,...) -> a hash for each
     "The same number for the same pixels"
     return [hash(row.tobytes()) for row in x.contiguous().numpy()]
 
+def seen_before(
+    x:Tensor,      # uint8 (N,C,H,W)
+    *known:Tensor, # uint8 (M,C,H,W) each
+)->np.ndarray:     # bool (N,)
+    "Which images are, pixel by pixel, among those that are known"
+    there = {row for images in known for row in rows_of(images)}
+    return np.array([row in there for row in rows_of(x)], bool)
+
 def calibration_of(
     good:Images,
     new:Tensor, # uint8 (N,C,H,W), perhaps those of `good.test` themselves
@@ -71,8 +79,7 @@ def calibration_of(
         held_out,everything = held_out[half],everything[measured]
     pixels = good.test[held_out]
     if len(pixels):
-        learned = set(rows_of(good.train))
-        twice = sum(row in learned for row in rows_of(pixels))
+        twice = int(seen_before(pixels, good.train).sum())
         if twice > len(pixels)/2:
             raise ValueError(f'{twice} of the {len(pixels)} held-out good images are training '
                              'images of this model, and a threshold from them would be too low: '

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ..data import Images
 from .baselines import baseline_values
-from .calibration import calibration_of, names_in, truth_of
+from .calibration import calibration_of, names_in
+from .calibration import seen_before, truth_of
 from .detector import OddOnesOut, as_pixels  # noqa: F401
 from .oddness import check_unconditional, coloured, heat_maps
 from .oddness import reference_of, standardised
@@ -38,6 +39,7 @@ class Scores:
     alpha: float                # the share of good images for which that may happen
     held_out: int               # how many good images it was calibrated on
     limit: float                # for heat maps: 95 % of these have no larger smoothed error
+    seen: np.ndarray            # bool (N,): known to the model or the threshold; they tell nothing
     truth: np.ndarray|None = None      # bool (N,): True for odd ones, where it is known
     labels: list|None = None           # (N,) names of classes
     files: list|None = None            # (N,) names
@@ -61,8 +63,8 @@ class Scores:
 
     @property
     def false_alarms(self)->float: # None where no image is known to be good
-        "The share of images known to be good that are above the threshold"
-        known = None if self.truth is None else self.odd[~self.truth]
+        "The share of images known to be good, and new, that are above the threshold"
+        known = None if self.truth is None else self.odd[~self.truth & ~self.seen]
         return float(known.mean()) if known is not None and len(known) else None
 
     def order(self)->np.ndarray: # (N,)
@@ -98,7 +100,8 @@ def table_of(
     rows += ['', f'{int(s.odd.sum())} of {len(s.odd)} images are odd: score above '
              f'{s.threshold:.2f}, from {s.held_out} held-out good images at alpha {s.alpha:g}']
     if s.false_alarms is not None:
-        rows.append(f'false alarms: {s.false_alarms:.1%} of {int((~s.truth).sum())} good images')
+        rows.append(f'false alarms: {s.false_alarms:.1%} of '
+                    f'{int((~s.truth & ~s.seen).sum())} good images')
     if s.aurocs:
         rows += ['', *(f'AUROC {v:.3f}  {name}' for name,v in s.aurocs.items())]
     return '\n'.join(rows + (['', s.verdict] if s.verdict else []))
@@ -144,8 +147,13 @@ def score(
         threshold = threshold_of(usual, alpha)
     measured = pixels[index]
     plain = {name: v.numpy() for name,v in baseline_values(good.train, measured).items()}
+    seen = seen_before(measured, good.train, held_out)
+    if seen.any():
+        warnings.warn(f'{int(seen.sum())} of the {len(seen)} images are among those that the model '
+                      'learned from or the threshold was set on: their scores are too low, and '
+                      'AUROC and verdict leave them out', stacklevel=2)
     scores = Scores(index.numpy(), standardised(model, measured, reference).numpy(), plain,
-                    threshold, alpha, len(held_out), reference.limit)
+                    threshold, alpha, len(held_out), reference.limit, seen)
     return with_truth(scores, named, truth)
 
 def with_truth(
@@ -161,12 +169,14 @@ def with_truth(
     if truth is None:
         return s
     truth = np.asarray(truth, bool)[s.index]
-    if truth.all() or not truth.any():
+    new = truth[~s.seen]
+    if not new.size or new.all() or not new.any():
         return replace(s, truth=truth)
     parts = dict(zip(('E alone', 'P alone', 'K alone'), s.z.T, strict=True))
     columns = dict(score=s.score) | parts | s.baselines
-    aurocs = {name: auroc(v, truth) for name,v in columns.items()}
-    verdict = verdict_of(s.score, s.baselines, truth)
+    columns = {name: v[~s.seen] for name,v in columns.items()}
+    aurocs = {name: auroc(v, new) for name,v in columns.items()}
+    verdict = verdict_of(columns['score'], {name: columns[name] for name in s.baselines}, new)
     return replace(s, truth=truth, aurocs=aurocs, verdict=verdict)
 
 # %% ../../nbs/package/measures/score.ipynb #88397d35
