@@ -110,5 +110,5 @@ def score(
     measures.write_csv(scores, out)
     with replacing(out.parent/'oddest.png') as draft:
         measures.picture_of_oddest(model, new, scores, num_oddest).save(draft)
-    print(f'{run} on {new.name}, good images of {known.name}:\n\n{scores}\n')
+    print(f'{run} on {data or new.name}, good images of {good or known.name}:\n\n{scores}\n')
     print(f'{out}: {len(scores.score)} images; {out.parent/"oddest.png"}: the oddest')
