@@ -47,8 +47,8 @@ def elpv(folder=None, side=64):
     x = np.stack([cell(name) for name in rows['path']])
     return torch.from_numpy(x)[:, None], torch.from_numpy(rows['probability'].copy())
 
-def planted(x, seed):
-    "Images with one defect each, a crack or a spot, dark or bright; and where it is"
+def planted(x, seed, black=False):
+    "Images with one defect each, a crack or a spot, dark or bright; bright where all is black"
     rng = np.random.default_rng(seed)
     h,w = x.shape[2:]
     i,j = np.mgrid[:h, :w]
@@ -63,6 +63,8 @@ def planted(x, seed):
         else:                       # a spot
             mask = (i - a)**2 + (j - b)**2 < (rng.uniform(0.03, 0.08)*h)**2
         strength = rng.uniform(0.25, 0.5)*rng.choice((-1, 1))
+        if black and out[k][:, mask].max() < 0.1:
+            strength = abs(strength)
         out[k] = (out[k] + strength*torch.from_numpy(mask)).clamp(0, 1)
         masks.append(mask)
     return (out*255).round().byte(), np.stack(masks)
@@ -153,7 +155,7 @@ def shapes(seed, _):
     model,seconds = trained(train, held_out, seed, latent_dim=16)
     how = dict(seed=seed, seconds=seconds, train=len(train))
     good = with_good(train, held_out)
-    marked,masks = planted(usual[500:], seed)
+    marked,masks = planted(usual[500:], seed, black=True)
     pixels = auroc(heat_maps(model, marked).numpy().flatten(), masks.flatten())
     return [measured('sprites against hearts', model, good, usual[:500], hearts[:500], **how),
             measured('sprites planted', model, good, usual[:500], marked, pixel=pixels, **how)]

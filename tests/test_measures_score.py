@@ -76,7 +76,8 @@ def test_folders_to_table(home):
            for label in ('good', 'square')}
     assert odd['square'] >= 16 and odd['good'] <= 6, odd
     assert len(r.stdout.splitlines()) < 40
-    assert Image.open(home/'oddest.png').width > 400
+    with Image.open(home/'oddest.png') as picture:
+        assert picture.width > 400
     assert not [*home.glob('.saving-*')]
 
 def test_run_alone_is_enough(home):
