@@ -14,30 +14,10 @@ from pathlib import Path
 
 from .checks import at_least_one
 from .command import command
+from .commands.pictures import label_of, write_named, write_pictures, write_samples
+from .commands.starting import earlier, model_and_images
 from .running.folders import find_run, folder_for, point_latest
-from .running.options import as_trained, goal_of, images_of, load, size_of, whole_numbers
-
-# %% ../nbs/package/07_cli.ipynb #3a2cec27
-def write_pictures(
-    model,           # a `ConvVAE`
-    images,          # `Images`, for the reconstructions
-    out:Path,        # where samples.png and reconstructions.png go
-    num_samples:int, # images drawn from the prior
-    binarize:bool,   # reconstruct black-and-white test images?
-    seed:int,        # of the draws
-):
-    "samples.png: draws from the prior; reconstructions.png: test images and what is made of them"
-    from convvae.sample import compare, grid, labels_of
-    from convvae.saving import replacing
-    drawn = model.sample(num_samples, seed=seed, y=labels_of(model, num_samples))
-    with replacing(out/'samples.png') as draft:
-        grid(drawn).save(draft)
-    if not len(images.test):
-        return
-    x = as_trained(images.test[:12], binarize, seed).to(model.device)
-    y = images.test_labels[:12] if model.n_classes else None
-    with replacing(out/'reconstructions.png') as draft:
-        compare(model, x, y).save(draft)
+from .running.options import as_trained, goal_of, images_of
 
 # %% ../nbs/package/07_cli.ipynb #f92d36d2
 def describe(
@@ -52,8 +32,8 @@ def describe(
 
 # %% ../nbs/package/07_cli.ipynb #b893e066
 def train(
-    # a folder of images, an .npz file, or one of digits, sprites, sprites_bw, glyphs, mnist,
-    # fashion_mnist, kmnist, emnist, omniglot, svhn, cifar10, celeba
+    # a folder of images, an .npz or .npy file, or one of digits, sprites, sprites_bw, glyphs,
+    # mnist, fashion_mnist, kmnist, emnist, omniglot, svhn, cifar10, celeba
     data:str='digits',
     out:str=None,                 # folder for the run (default: runs/<data>-<time>)
     epochs:int=None,              # passes over the training images (default: 20, or 1,200 steps)
@@ -76,6 +56,8 @@ def train(
     k:int=None,                   # latents per image in training (default: 1; for iwae and dreg 8)
     binarize:bool=False,          # draw black-and-white pixels from grey ones, anew in each epoch
     image_size:str=None,          # S or H,W: bring images to this size (default: the set's own)
+    value_range:str=None,         # LOW,HIGH: what becomes black and white, of more than 8 bits
+    background:str='white',       # what transparent places are laid on: a colour
     skip_bad:bool=False,          # go on without images that cannot be read
     flip:bool=False,              # show images also mirrored
     crop:int=0,                   # shift images by up to so many pixels
@@ -88,30 +70,23 @@ def train(
     seed:int=0,                   # of weights, order, noise, and the split of a folder
     device:str=None,              # cpu, cuda or mps (default: the fastest present)
     num_samples:int=64,           # images in samples.png
+    init:str=None,                # start from the model in this folder, with any other settings
     resume:bool=False,            # go on with the run in --out, or runs/latest; start one if none
     overwrite:bool=False,         # replace the run in --out
 ):
     "Train a convolutional VAE; leaves model, history and pictures in the run's folder"
     options = dict(locals())
-    import torch
-
-    from convvae.model import ConvVAE
     from convvae.running.start import check_plan
     from convvae.train import fit, pick_device
     check_plan(epochs, batch_size, lr, max_seconds)  # before images are read, which may take long
     at_least_one('num_samples', num_samples)
     engine = pick_device(device, precision, log_with)
-    with engine.main_process_first():
-        images = load(data, size_of(image_size), seed, skip_bad, engine.print)
+    out = folder_for(data, out, resume)
+    model,images = model_and_images(options, out, engine)
     engine.print(images)
     if images.cache:
-        engine.print(f'decoded once into {images.cache}: delete that folder to decode anew')
+        engine.print(f'  decoded once into {images.cache}: delete that folder to decode anew')
     goal = goal_of(objective, len(images.train), k, beta, warm_up, free_bits)
-    n_classes = (len(images.classes) or 1) if conditional else None
-    torch.manual_seed(seed)
-    model = ConvVAE(images.image_size, latent_dim, whole_numbers(channels, 'channels'), block,
-                    likelihood, prior, n_classes, norm, stem)
-    out = folder_for(data, out, resume)
     engine.print(describe(out, model, engine))
     passed = {name: options.pop(name) for name in signature(fit).parameters if name in options}
     settings = options | dict(data=images.name, objective=objective, beta=beta)
@@ -163,34 +138,18 @@ def fit_to_training(
     components:int, # normals in the mixture
 ):                  # a Distribution to draw latents from
     "A mixture fitted to the latents of up to 10,000 training images of a run"
-    from convvae.running.start import labels_for
     from convvae.sample import fit_mixture
     images,settings = images_of(run, model, data)
-    labels,_ = labels_for(model, images)
-    some = slice(None, None, -(-len(images.train)//10_000))
-    x = as_trained(images.train[some], settings.get('binarize', False))
-    y = None if labels is None else labels[some]
+    x,y = images.train,images.train_labels
+    if not len(x):  # new images are all in the other part
+        x,y = images.test,images.test_labels
+    if model.n_classes and y is None:
+        raise ValueError(f'the model is conditional, but {images.name} has no labels: '
+                         'name images that have, with --data')
+    some = slice(None, None, -(-len(x)//10_000))
+    y = y[some] if model.n_classes else None
+    x = as_trained(x[some], settings.get('binarize', False))
     return fit_mixture(model, x.to(model.device), components, y=y)
-
-def write_samples(
-    x,          # (N,C,H,W) in [0,1]
-    out:Path,   # the folder
-    files:bool, # also each image in a file of its own?
-):
-    "samples.png, and perhaps samples/000.png and so on"
-    from torchvision.transforms.functional import to_pil_image
-
-    from convvae.sample import grid
-    from convvae.saving import replacing
-    out.mkdir(parents=True, exist_ok=True)
-    with replacing(out/'samples.png') as draft:
-        grid(x).save(draft)
-    if not files:
-        return
-    (out/'samples').mkdir(exist_ok=True)
-    for i,im in enumerate(x.cpu()):
-        with replacing(out/'samples'/f'{i:03}.png') as draft:
-            to_pil_image(im).save(draft)
 
 # %% ../nbs/package/07_cli.ipynb #6fc7a267
 def sample(
@@ -198,9 +157,12 @@ def sample(
     num_samples:int=64,     # how many images
     temperature:float=1.,   # scales the prior's standard deviation; below 1: less varied
     seed:int=None,          # the same seed, the same images (default: new ones each time)
-    label:int=None,         # of all images, for a conditional model (default: the labels in turn)
+    label:str=None,         # of all images, for a conditional model, a name or a number (default:
+                            # the labels in turn)
     mixture:int=0,          # draw latents from so many normals, fitted to the training images
     data:str=None,          # where to find these images, a name or a folder (default: the run's)
+    reconstruct:str=None,   # instead, what is made of these pictures: a.png,b.png or a folder
+    morph:str=None,         # instead, the way from one of these pictures to the next
     out:str=None,           # folder to write to (default: the run's)
     files:bool=False,       # also write each image to a file of its own: samples/000.png and so on
     gif:bool=False,         # also write samples.gif, a film that passes through the samples
@@ -215,6 +177,11 @@ def sample(
     run = find_run(run)
     out = Path(out or run)
     model = ConvVAE.from_pretrained(run, pick_device(device).device)
+    if reconstruct or morph:
+        written = write_named(model, reconstruct, morph, label, out)
+        print(f'pictures: {", ".join(map(str, written))}')
+        return
+    label = label_of(model, label)
     if gif and model.n_classes and label is None:
         raise ValueError('a film of a conditional model keeps to one label: name it with --label')
     if seed is None:
@@ -229,6 +196,6 @@ def sample(
     print(f'{num_samples} images with seed {seed} in {out/"samples.png"}')
 
 # %% ../nbs/package/07_cli.ipynb #3bef6e0f
-train_command = command(train, like=True)
+train_command = command(train, like=True, earlier=partial(earlier, train))
 evaluate_command = command(evaluate)
 sample_command = command(sample)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .checks import at_least_one
 from .chunks import progress
-from .data import Images, binarized
+from .data import Images, binarized, images_for
 from .loss import bits_per_dim, distortion, log_mean_exp, rate
 from .measures.closeness import closeness, ssim
 from .measures.diagnosis import Finding, Findings, diagnose
@@ -103,7 +103,7 @@ def summary(
 # %% ../nbs/package/05_evaluate.ipynb #e009ba5e
 def evaluate(
     model,                # a `ConvVAE`, on any device
-    images:Images,        # its test images are measured
+    images:Images,        # its test images are measured; or new images, as for `images_for`
     k:int=64,             # latents drawn for each image
     binarize:bool=False,  # measure one fixed black-and-white draw of the test images
     batch_size:int=100,   # images at a time
@@ -111,6 +111,7 @@ def evaluate(
 )->Metrics:               # averages over the test images; nats per image where nothing else is said
     "Test ELBO, rate, distortion and more"
     at_least_one('k', k)
+    images = images_for(model, images)
     if not len(images.test): raise ValueError(f'{images.name} has no test images to evaluate on')
     model.eval()
     pixels = binarized(images.test, seed) if binarize else images.test

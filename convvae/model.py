@@ -120,6 +120,7 @@ class ConvVAE(nn.Module, Pretrained,
         n_classes:int=None,         # labels that encoder and decoder see, for a conditional model
         norm:str=None,              # none, group, or a function of channels; None: the block's own
         stem:int=4,                 # the first stage shrinks by so much: 4 is quick, 2 finer
+        trained_on:dict=None,       # what `fit` notes of its images: name, classes, value_range
     ):
         super().__init__()
         check_sizes(image_size, latent_dim, channels, stem, n_classes)
@@ -127,8 +128,9 @@ class ConvVAE(nn.Module, Pretrained,
         named = dict(block=block, likelihood=likelihood, prior=prior, norm=norm)
         # JSON holds no others
         named = {k: v if isinstance(v, str) else None for k,v in named.items()}
+        self.trained_on = dict(trained_on or {})
         self.config = dict(image_size=self.image_size, latent_dim=latent_dim, n_classes=n_classes,
-                           channels=tuple(channels), stem=stem, **named)
+                           channels=tuple(channels), stem=stem, trained_on=self.trained_on, **named)
         down,up = pick(blocks, block, 'block')
         if norm is not None:
             down,up = (partial(stage, norm=pick(norms, norm, 'norm')) for stage in (down, up))
@@ -145,6 +147,23 @@ class ConvVAE(nn.Module, Pretrained,
     def device(self)->torch.device:
         "Where the weights are"
         return self.decoder.bias.device
+
+    @property
+    def classes(self)->tuple:
+        "The names of the classes in the images it was trained on; empty where they are not known"
+        return tuple(self.trained_on.get('classes') or ())
+
+    def as_batch(self,
+        x,       # a batch; or pictures of Pillow's, bytes, files: whatever `images_for` takes
+    )->Tensor:   # (B,C,H,W) pixels in [0,1]
+        "A batch as it is; anything else brought to the size and the channels of the model"
+        if torch.is_tensor(x):
+            return x
+        if getattr(getattr(x, 'dtype', None), 'kind', '') == 'f':
+            return torch.as_tensor(x, dtype=torch.float, device=self.device)
+        from convvae.data import images_for  # here, since models do without it
+        images = images_for(self, x if isinstance(x, (list, tuple)) or hasattr(x, 'dtype') else [x])
+        return images.test.to(self.device).float()/255
 
     def one_hot(self,
         y,           # labels: whole numbers, one or as many as `shape` says
@@ -195,15 +214,15 @@ class ConvVAE(nn.Module, Pretrained,
 
     @torch.no_grad()
     def embed(self,
-        x:Tensor,      # (B,C,H,W) pixels in [0,1]
+        x:Tensor,      # (B,C,H,W) pixels in [0,1]; or pictures, as for `as_batch`
         y:Tensor=None, # (B,) labels, for a conditional model
     )->Tensor:         # (B,Z)
         "The posterior mean of each image, for use as features"
-        return self.encode(x, y).mean
+        return self.encode(self.as_batch(x), y).mean
 
     @torch.no_grad()
     def reconstruct(self,
-        x:Tensor,      # (B,C,H,W) pixels in [0,1]
+        x:Tensor,      # (B,C,H,W) pixels in [0,1]; or pictures, as for `as_batch`
         y:Tensor=None, # (B,) labels, for a conditional model
     )->Tensor:         # (B,C,H,W) pixels in [0,1]
         "Each image, encoded to its posterior mean and decoded: for the eye, not for the ELBO"

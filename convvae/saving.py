@@ -19,6 +19,8 @@ from huggingface_hub import PyTorchModelHubMixin
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 
+from .checks import one_line
+
 # %% ../nbs/package/saving.ipynb #5a110007
 @contextmanager
 def replacing(
@@ -64,6 +66,21 @@ def check_shapes(
         shape,held = wanted.get(name, 'absent'),there.get(name, 'absent')
         if shape != held: raise RuntimeError(f'{name} should be {shape}, and is {held}')
 
+def fetched(
+    name:str, # hf://user/name, or hf://user/name@revision
+)->Path:      # of a folder with config.json and model.safetensors
+    "A model of the Hugging Face hub, downloaded once"
+    from huggingface_hub import hf_hub_download
+    repo,_,revision = name.removeprefix('hf://').partition('@')
+    try:
+        files = [hf_hub_download(repo, file, revision=revision or None)
+                 for file in ('config.json', 'model.safetensors')]
+    except Exception as e:  # the library raises many kinds
+        raise ValueError(f'{name} could not be fetched from the Hugging Face hub '
+                         f'({one_line(e)[:300]}): check the name and the network, '
+                         'or name a folder of this machine') from e
+    return Path(files[0]).parent
+
 class Pretrained(PyTorchModelHubMixin):
     "Saving and loading, for a module that keeps the arguments of its constructor in `config`"
     def save_pretrained(self,
@@ -83,12 +100,12 @@ class Pretrained(PyTorchModelHubMixin):
 
     @classmethod
     def from_pretrained(cls,
-        folder:Path,       # holds config.json and model.safetensors
+        folder:Path,       # with config.json and model.safetensors; or hf://user/name, to fetch it
         device:str='cpu',  # where to put the weights
         **parts,           # parts of the model that are no named ones, as the constructor had them
     ):                     # the model, in eval mode
-        "The model that `save_pretrained` wrote; reads this folder and never the network"
-        folder = Path(folder)
+        "The model that `save_pretrained` wrote; only a name with hf:// is looked for in the network"
+        folder = fetched(folder) if str(folder).startswith('hf://') else Path(folder)
         config,weights = folder/'config.json',folder/'model.safetensors'
         for path in (config, weights):
             if not path.is_file():

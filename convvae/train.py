@@ -25,6 +25,7 @@ from convvae.running.start import (
     enough_epochs,
     open_run,
     test_batches,
+    to_learn_from,
     training_batches,
 )
 from .running.steps import AskedOnce, Clock, Stepper, pieces_of
@@ -103,7 +104,8 @@ def validate(
 # %% ../nbs/package/03_train.ipynb #3a20fa3f
 def fit(
     model,                # a `ConvVAE`; it is trained in place
-    images:Images,        # what to learn from; test images are only looked at, never learned from
+    images:Images,        # what to learn from, or what `load_images` takes; test images are only
+                          # looked at, never learned from
     epochs:int=None,      # passes over the training images; if None 20, or enough for 1,200 steps
     batch_size:int=128,   # images per step, in all processes together
     lr:float=4e-3,        # Adam's step size at its highest
@@ -135,6 +137,7 @@ def fit(
 )->list:                  # a dict for each epoch: nats per image, learning rate, time
     "Train `model` on `images` with Adam and a one-cycle learning rate"
     check_plan(epochs, batch_size, lr, max_seconds)
+    images = to_learn_from(model, images)
     if not (epochs or max_seconds):
         epochs = enough_epochs(len(images.train), batch_size)
     engine = pick_device(device, precision, log_with, out)

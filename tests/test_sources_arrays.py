@@ -18,6 +18,8 @@ npz_good = {
                             train_labels=[0]*8 + [4], test_labels=[1]*3), (1, 8, 7), 9, 3),
     'channels last': (dict(images=(20, 8, 7, 3), labels=list(range(20))), (3, 8, 7), 18, 2),
     'channels first': (dict(x=(20, 3, 8, 7), y=list(range(20))), (3, 8, 7), 18, 2),
+    'eight channels': (dict(images=(20, 8, 17, 17)), (8, 17, 17), 18, 2),
+    'eight channels last': (dict(images=(20, 17, 17, 8)), (8, 17, 17), 18, 2),
     'without a name': (dict(arr_0=(20, 8, 7)), (1, 8, 7), 18, 2),
     'train alone': (dict(train=(20, 8, 7)), (1, 8, 7), 18, 2),
 }
@@ -38,14 +40,15 @@ def test_npz(name, tmp_path):
 images_9 = np.zeros((9, 8, 8), np.uint8)
 
 npz_bad = {
-    'floats': (dict(x=np.zeros((9, 8, 8))), 'must be bytes .uint8.*float64'),
-    'four channels': (dict(x=np.zeros((9, 8, 8, 4), np.uint8)), 'C 1 or 3'),
+    'no numbers': (dict(x=np.full((9, 8, 8), 'a')), 'must be numbers of shape'),
+    'five axes': (dict(x=np.zeros((9, 8, 8, 4, 1), np.uint8)), 'must be numbers of shape'),
+    'NaN': (dict(x=np.full((9, 8, 8), np.nan)), 'image 0 of x .* not numbers'),
     'objects': (dict(x=np.array([{}, 2], dtype=object)), 'not an .npz file of plain arrays'),
     'no images': (dict(z=np.zeros(3)), r"must hold arrays train and test.*\['z'\]"),
     'too few labels': (dict(x=images_9, y=np.zeros(8, int)), '9 whole numbers'),
     'labels that are no numbers': (dict(x=images_9, y=np.zeros(9)), '9 whole numbers'),
     'two sizes': (dict(train=images_9, test=np.zeros((9, 7, 7), np.uint8)), 'one shape'),
-    'empty': (dict(x=np.zeros((0, 8, 8), np.uint8)), 'must be bytes'),
+    'empty': (dict(x=np.zeros((0, 8, 8), np.uint8)), 'must be numbers'),
 }
 
 @pytest.mark.parametrize('name', npz_bad)

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from convvae.sources.folder import class_labels, held_out, image_files, load_folder
+from convvae.sources.folder import held_out, image_files, load_folder
+from convvae.sources.layout import layout_of
 from pictures import fill, own_cache, saved  # noqa: F401
 
 red = saved(Image.new('RGB', (40, 30), (255, 0, 0)), 'PNG')
@@ -133,9 +133,9 @@ def test_a_million_names(tmp_path, monkeypatch):
     "A tenth of them: all are there, about as many as asked for are held out"
     names = [f'{n}/x' for n in names_of(100_000, monkeypatch, tmp_path)]
     out = held_out(names, 0.1)
-    y, classes = class_labels(names) # as many classes as names
-    assert len(names) == len(classes) == 100_000 and 0.09 < out.float().mean() < 0.11
-    assert torch.equal(y.sort().values, torch.arange(100_000))
+    layout = layout_of(names) # as many classes as names
+    assert len(names) == len({*layout.classes}) == 100_000 and 0.09 < out.float().mean() < 0.11
+    assert [layout.label[n] for n in names] == [n.split('/')[0] for n in names]
 
 def test_no_step_is_quadratic(tmp_path, monkeypatch):
     "Sorting compares n log n times; looking each name up in a list would compare n n/2 times"
@@ -145,6 +145,6 @@ def test_no_step_is_quadratic(tmp_path, monkeypatch):
     assert all(type(name) is Name for name in names) and Name.compared > n # it does count
     in_classes = [Name(f'{name}/x') for name in names]
     held_out(in_classes, 0.1)
-    _, classes = class_labels(in_classes)
-    assert type(classes[0]) is Name and len(classes) == n
+    layout = layout_of(in_classes)
+    assert type(layout.classes[0]) is Name and len(layout.classes) == n
     assert Name.compared < 8*n*math.log2(n) < n*n/10

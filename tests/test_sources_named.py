@@ -51,7 +51,8 @@ def test_a_mistyped_name_never_reaches_the_network(name, monkeypatch, tmp_path):
     def refuse(*args, **kwargs): raise AssertionError('asked the network')
     monkeypatch.setattr(socket, 'getaddrinfo', refuse)
     monkeypatch.setattr(socket.socket, 'connect', refuse)
-    with pytest.raises(ValueError, match='choose one of digits|no images in'): load_images(name)
+    message = 'choose one of digits|no images in|cannot be read'
+    with pytest.raises(ValueError, match=message): load_images(name)
 
 def write_idx(path, a):
     path.parent.mkdir(parents=True, exist_ok=True)

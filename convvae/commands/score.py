@@ -12,18 +12,9 @@ from pathlib import Path
 
 from ..checks import at_least_one, in_range
 from ..running.folders import find_run
-from ..running.options import images_of
+from ..running.options import images_of, is_same
 
 # %% ../../nbs/package/commands/score.ipynb #92c949f3
-def same_data(
-    asked:str, # a name, a folder or a file; or None
-    run:str,   # what a run was trained on, or None
-)->bool:
-    "Are these the run's own images?"
-    if asked is None or asked == run:
-        return True
-    return run is not None and Path(asked).expanduser().resolve() == Path(run).resolve()
-
 def joined(
     own,    # `Images` of the run
     others, # `Images` of held-out good ones
@@ -37,19 +28,8 @@ def joined(
         order = torch.tensor([classes.index(name) for name in others.classes])
         labels = order[labels] if len(order) else None
     return replace(own, name=others.name, test=getattr(others, part), test_labels=labels,
-                   classes=classes, test_factors=None)
-
-def whole(
-    images, # `Images`
-):          # `Images` with everything in test, unless the source has a split of its own
-    "All of what was named"
-    import torch
-    if getattr(images, 'own_split', False) or not len(images.train):
-        return images
-    pairs = ((images.train, images.test), (images.train_labels, images.test_labels))
-    x,y = (None if a is None else torch.cat([a, b]) for a,b in pairs)
-    return replace(images, train=x[:0], train_labels=None, test=x, test_labels=y,
-                   train_factors=None, test_factors=None)
+                   classes=classes, test_factors=None,
+                   test_files=getattr(others, f'{part}_files'))
 
 def good_and_new(
     run:Path,
@@ -61,11 +41,11 @@ def good_and_new(
     own,settings = images_of(run, model)
     trained_on = settings.get('data')
     known = own
-    if not same_data(good, trained_on):
-        known = joined(own, whole(images_of(run, model, good)[0]))
-    if same_data(data, trained_on):
+    if good and not is_same(good, trained_on):
+        known = joined(own, images_of(run, model, good)[0])
+    if not data or is_same(data, trained_on):
         return known, own
-    new = known if data == good else whole(images_of(run, model, data)[0])
+    new = known if data == good else images_of(run, model, data)[0]
     return known, new
 
 # %% ../../nbs/package/commands/score.ipynb #9fdd7ca5

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import Images
+from ..data import Images, images_for
 from .baselines import baseline_values
 from .calibration import calibration_of, names_in
 from .calibration import seen_before, truth_of
@@ -119,9 +119,20 @@ def write_csv(
             rows.writerow([f'{v:.6g}' if isinstance(v, float) else v for v in row])
 
 # %% ../../nbs/package/measures/score.ipynb #8e4bab97
+def taken(
+    model,
+    new,     # as for `score`
+)->tuple:    # uint8 (N,C,H,W); the `Images`, or None where images have no names
+    "New images at the model's size"
+    if isinstance(new, (str, Path, list)):
+        new = images_for(model, new)
+    named = new if isinstance(new, Images) else None
+    return as_pixels(named.test if named else new, model.image_size), named
+
+# %% ../../nbs/package/measures/score.ipynb #4ab9bec2
 def score(
     model,                # a `ConvVAE`, without classes
-    new,                  # `Images` (its test part), or (N,C,H,W) bytes or floats in [0,1]
+    new,                  # `Images` (the test part), a folder, or (N,C,H,W) bytes or floats
     good:Images,          # the model learned from its train part; good images of test calibrate
     alpha:float=0.05,     # the share of good images that may be called odd
     odd=None,             # bool (N,): which are odd, where names of classes do not say it
@@ -132,8 +143,7 @@ def score(
         if not len(images):
             raise ValueError(f'good has no images in its {part} part: the model learned from '
                              'those of train, and held-out good ones of test calibrate')
-    named = new if isinstance(new, Images) else None
-    pixels = as_pixels(named.test if named else new, model.image_size)
+    pixels,named = taken(model, new)
     as_pixels(good.train[:1], model.image_size)
     held_out,index = calibration_of(good, pixels)
     threshold_of(range(len(held_out)), alpha)  # says at once if they are too few
@@ -163,7 +173,7 @@ def with_truth(
 )->Scores:
     "Names, and what can be said where it is known which images are odd"
     if named:
-        given = names_in(named.classes, named.test_labels),getattr(named, 'test_files', None)
+        given = names_in(named.classes, named.test_labels),named.test_files
         labels,files = ([v[i] for i in s.index] if v else None for v in given)
         s = replace(s, labels=labels, files=files)
     if truth is None:
@@ -179,7 +189,7 @@ def with_truth(
     verdict = verdict_of(columns['score'], {name: columns[name] for name in s.baselines}, new)
     return replace(s, truth=truth, aurocs=aurocs, verdict=verdict)
 
-# %% ../../nbs/package/measures/score.ipynb #88397d35
+# %% ../../nbs/package/measures/score.ipynb #caa4f1f9
 def captioned(
     x:Tensor,    # (3,H,W) in [0,1]
     caption:str, # under it
@@ -207,7 +217,7 @@ def picture_of_oddest(
     "The oddest images, each beside its heat map"
     from PIL import Image
     best = scores.order()[:n]
-    pixels = as_pixels(new.test if isinstance(new, Images) else new)[scores.index[best]]
+    pixels = taken(model, new)[0][scores.index[best]]
     heat = coloured(heat_maps(model, pixels), scores.limit)          # (n,3,H,W)
     shown = pixels if pixels.shape[1] in (1, 3) else pixels[:, :1]
     gap = torch.ones_like(heat[..., :1])

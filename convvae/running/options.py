@@ -34,22 +34,32 @@ def size_of(
     if len(size) > 2: raise ValueError(f'--image_size takes S or H,W, got {text!r}')
     return size[0] if len(size) == 1 else size
 
+def range_of(
+    text:str, # LOW,HIGH; or None
+):            # (float, float) or None
+    "The value of --value_range"
+    if text is None:
+        return None
+    try:
+        low,high = (float(t) for t in str(text).split(','))
+    except ValueError:
+        raise ValueError(f'--value_range takes LOW,HIGH, two numbers, got {text!r}') from None
+    return low, high
+
 # %% ../../nbs/package/running/options.ipynb #ccadf565
-def load(
-    data:str,       # a name, a folder or a file
-    image_size=None,# int, (H,W) or None
-    seed:int=0,     # of the split of a folder
-    skip_bad:bool=False, # go on without images that cannot be read
-    say=print,      # for what is to be known about them
-):                  # `Images`
-    "The images that an option names; warnings become sentences"
-    from convvae.data import load_images
+def telling(
+    function,   # gives `Images`
+    *args,
+    say=print,  # for what is to be known about them
+    **kwargs,
+):              # what the function gives
+    "Call a function; its warnings become sentences"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always', UserWarning)
-        images = load_images(data, image_size, seed, skip_bad)
+        result = function(*args, **kwargs)
     for warning in caught:
         say(f'warning: {warning.message}')
-    return images
+    return result
 
 def as_trained(
     pixels,        # uint8 (N,C,H,W)
@@ -60,20 +70,59 @@ def as_trained(
     from convvae.data import binarized
     return (binarized(pixels, seed) if binarize else pixels).float()/255
 
+def settings_in(
+    run:Path, # folder of a run
+)->dict:
+    "What run.json says of the run; nothing where there is none"
+    path = Path(run)/'run.json'
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+def is_same(
+    data:str, # a name or a path
+    own:str,  # another; or None
+)->bool:
+    "Do both mean the same images?"
+    if not own or str(data) == own:
+        return str(data) == own
+    paths = Path(data),Path(own)
+    return all(p.exists() for p in paths) and paths[0].resolve() == paths[1].resolve()
+
 def images_of(
     run:Path,      # folder of the run
     model,         # its model
     data:str=None, # other images, a name or a folder
+    say=print,     # for what is to be known about them
 )->tuple:          # `Images`, and the settings of the run
-    "The images a run was trained on, or others, at the size of its model"
-    path = run/'run.json'
-    settings = json.loads(path.read_text()) if path.is_file() else {}
-    data = data or settings.get('data')
-    if not data:
+    "The images a run was trained on, split as they were; or new ones, all of them in `test`"
+    from convvae.data import images_for, load_images
+    settings = settings_in(run)
+    own,seed,skip_bad = settings.get('data'),settings.get('seed', 0),settings.get('skip_bad', False)
+    if not (data or own):
         raise ValueError(f'{run} does not say which images it was trained on: '
                          'name them with --data')
-    seed,skip_bad = settings.get('seed', 0),settings.get('skip_bad', False)
-    return load(data, model.image_size[1:], seed, skip_bad), settings
+    if data and not is_same(data, own):
+        return telling(images_for, model, data, seed, skip_bad, say=say), settings
+    c,*size = model.image_size
+    how = dict(channels=c, value_range=range_of(settings.get('value_range')),
+               background=settings.get('background') or 'white')
+    images = telling(load_images, own or data, tuple(size), seed, skip_bad, say=say, **how)
+    return images_for(model, images), settings
+
+def options_of(
+    folder:Path, # of a model
+)->dict:         # option -> value
+    "What `convvae_train` would have to be told to build a model"
+    path = Path(folder)/'config.json'
+    try:
+        config = json.loads(path.read_text())
+        c,h,w = config['image_size']
+        options = {name: config[name] for name in
+                   ('latent_dim', 'stem', 'block', 'norm', 'likelihood', 'prior')}
+        channels = ','.join(map(str, config['channels']))
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise ValueError(f'no model in {folder} ({e}): name the folder of a run') from e
+    return options | dict(channels=channels, image_size=f'{h},{w}',
+                          conditional=config.get('n_classes') is not None)
 
 # %% ../../nbs/package/running/options.ipynb #f92d36d2
 def goal_of(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..checks import at_least_one
-from ..data import Batches, Images
+from ..data import Batches, Images, images_for, load_images
 from ..randomness import seeded
 from .record import Run, machine
 from .steps import Stepper
@@ -32,6 +32,19 @@ def check_plan(
     if max_seconds is not None and not 0 < max_seconds < math.inf:
         raise ValueError(f'max_seconds must be above 0, got {max_seconds}')
     if not 0 < lr < math.inf: raise ValueError(f'lr must be above 0, got {lr}')
+
+def to_learn_from(
+    model,  # a `ConvVAE`
+    images, # `Images`, or whatever `load_images` takes
+)->Images:
+    "The images that a model is to learn from, which from now on knows what they are"
+    if not isinstance(images, Images):
+        c,*size = model.image_size
+        images = load_images(images, tuple(size), channels=c)
+    images = images_for(model, images)
+    if hasattr(model, 'trained_on'):
+        model.trained_on.update(images.about)
+    return images
 
 def labels_for(
     model,         # a `ConvVAE`

@@ -10,68 +10,27 @@ import json
 import math
 import mmap
 import os
+import tempfile
 import warnings
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock
-from torch import Tensor
 
 from ..checks import one_line
+from ..randomness import digest
 from ..saving import clear_leftovers, replacing
-from .images import as_size
 from .maps import mapped
-from .pixels import choose_size, open_file, read_header, to_pixels
+from .pixels import extent, read_header, to_pixels
+from .plan import Plan, first_guess, survey, with_range
 from .reading import Pictures
 
 # %% ../../nbs/package/sources/cache.ipynb #8b47d575
 def cache_root()->Path: # the folder that decoded images are kept in
     "convvae in $XDG_CACHE_HOME, or ~/.cache/convvae"
     return Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache').expanduser()/'convvae'
-
-# %% ../../nbs/package/sources/cache.ipynb #a5679030
-@dataclass(frozen=True)
-class Plan:
-    "What the pictures of a set are brought to, and which of them cannot be"
-    size: tuple         # (H,W)
-    mode: str           # L or RGB
-    broken: tuple = ()  # (place, reason) of each that cannot be read
-
-    @property
-    def shape(self)->tuple: # (C,H,W)
-        "Of each image"
-        return 1 if self.mode == 'L' else 3, *self.size
-
-    def at(self,
-        image_size:int|tuple|None, # S or (H,W); None leaves it as it is
-    )->'Plan':
-        "The same for a size that was asked for"
-        return self if image_size is None else replace(self, size=as_size(image_size))
-
-    def kept(self,
-        n:int,   # how many pictures there are
-    )->list:     # of whole numbers
-        "The places of those that can be read"
-        broken = {place for place,_ in self.broken}
-        return [k for k in range(n) if k not in broken]
-
-def survey(
-    headers:list, # of each picture, or the exception that came of reading it
-)->Plan:
-    "The plan that follows from headers: one size for all, and colour if one of them has it"
-    good = [h for h in headers if not isinstance(h, Exception)]
-    broken = [(k, one_line(h)) for k,h in enumerate(headers) if isinstance(h, Exception)]
-    mode = 'L' if all(h.grey for h in good) else 'RGB'
-    return Plan(choose_size([h.size for h in good]), mode, tuple(broken))
-
-def first_guess(
-    pictures:Pictures,
-    few:int=32, # of them are looked at
-)->Plan:
-    "The plan that would do if all pictures were like the first"
-    first = replace(pictures, sources=pictures.sources[:few])
-    return survey(list(first.each(lambda im, _: read_header(im))))
 
 # %% ../../nbs/package/sources/cache.ipynb #5724fd18
 def reserve(
@@ -86,10 +45,25 @@ def reserve(
             f.write(bytes(2**20))
         f.truncate(size)
 
+def read_one(
+    im, # as Pillow opened it, or an array
+    plan:Plan,
+    pictures:Pictures,
+)->tuple: # its header; its pixels, C*H*W bytes
+    "One picture as the plan wants it"
+    header = read_header(im)
+    if header.deep:
+        low,high,_ = extent(np.asarray(im))
+        ends = plan.value_range or (low, high + 1)
+        header = header._replace(clipped=low < ends[0] or high > ends[1])
+    else:
+        ends = None
+    return header, to_pixels(im, plan.size, plan.channels, ends, pictures.background, pictures.trim)
+
 def fill(
     path:Path, # of the file to be
     pictures:Pictures,
-    plan:Plan, # of which size and mode are followed
+    plan:Plan, # of which size, channels and range are followed
 )->list:       # the header of each picture, or an exception
     "Write the pixels of all pictures that can be read into a file, one after the other"
     n,each = len(pictures.sources),math.prod(plan.shape)
@@ -97,8 +71,7 @@ def fill(
         reserve(f, n*each)
         with mmap.mmap(f.fileno(), n*each) as m:  # all processes write into it
             def read(im, k):
-                header = read_header(im)
-                m[k*each:(k + 1)*each] = to_pixels(im, plan.size, plan.mode, pictures.trim)
+                header,m[k*each:(k + 1)*each] = read_one(im, plan, pictures)
                 return header
             headers = list(pictures.each(read, 'decoding'))
             kept = [k for k,h in enumerate(headers) if not isinstance(h, Exception)]
@@ -119,18 +92,24 @@ def pixels_file(stem:Path, plan:Plan)->Path:
     "Where its pixels are kept, for one shape"
     return Path(f'{stem}.{"x".join(map(str, plan.shape))}.bytes')
 
+def in_tuples(value):
+    "JSON's lists as tuples"
+    return tuple(map(in_tuples, value)) if isinstance(value, list) else value
+
 def kept_plan(
     stem:Path,
     pictures:Pictures,
+    **asked,  # as for `Plan.at`
 )->Plan|None:
     "The plan of an earlier reader, if there is one and what was broken is broken still"
     try:
         held = json.loads(plan_file(stem).read_text())
-        plan = Plan(tuple(held['size']), held['mode'], tuple(map(tuple, held['broken'])))
-    except (OSError, ValueError, KeyError, TypeError):
+        plan = Plan(**{name: in_tuples(value) for name,value in held.items()})
+        plan.shape, plan.kinds.items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     again = replace(pictures, sources=[pictures.sources[k] for k,_ in plan.broken])
-    def try_to_read(im, _): to_pixels(im, plan.size, plan.mode, pictures.trim)
+    def try_to_read(im, _): read_one(im, plan.at(**asked), pictures)
     mended = any(failure is None for failure in again.each(try_to_read))
     return None if mended else plan
 
@@ -146,16 +125,17 @@ def is_whole(
 def publish(
     stem:Path,
     pictures:Pictures,
-    plan:Plan,                 # which may be a guess
-    image_size:int|tuple=None, # S or (H,W); the plan's own if not given
-)->Plan:                       # that of all pictures, for which there are pixels now
+    plan:Plan, # which may be a guess
+    **asked,   # as for `Plan.at`
+)->Plan:       # that of all pictures, for which there are pixels now
     "Fill and put into place what a plan asks for, until the pictures turn out to be as planned"
     while True:
-        pixels = pixels_file(stem, plan.at(image_size))
+        plan = with_range(plan, pictures)
+        pixels = pixels_file(stem, plan.at(**asked))
         with replacing(pixels, plan_file(stem)) as (draft, note):
-            actual = survey(fill(draft, pictures, plan.at(image_size)))
+            actual = survey(fill(draft, pictures, plan.at(**asked)), plan.value_range)
             note.write_text(json.dumps(asdict(actual)))
-        if actual.at(image_size).shape == plan.at(image_size).shape:
+        if actual.at(**asked).shape == plan.at(**asked).shape and not actual.lacks_range:
             return actual
         pixels.unlink()
         plan = actual
@@ -193,25 +173,34 @@ def report_broken(
 def decode(
     cache:Path,                # the folder that keeps the result
     key:str,                   # changes when an image does
-    sources:list,              # of the images: paths, or what else `open_image` takes
+    pictures:Pictures,
     image_size:int|tuple=None, # S or (H,W); decided from the images if not given
+    channels:int=None,         # C; decided from the images if not given
     skip_bad:bool=False,       # go on without images that cannot be read?
-    trim:float=0,              # the share of width and height to cut off at each edge
-    open_image=open_file,      # source -> PIL image
-)->tuple[Tensor,list]:         # uint8 (N,C,H,W), memory-mapped; the places in `sources` of these N
+)->tuple: # uint8 (N,C,H,W), memory-mapped; the places of these N among the pictures; the plan
     "Every image brought to one size and one number of channels; done once, kept in `cache`"
-    pictures,n = Pictures(sources, open_image, trim),len(sources)
-    stem = cache/key[:16]
+    n,asked = len(pictures.sources),dict(image_size=image_size, channels=channels)
+    stem = cache/digest(key, pictures.background, pictures.value_range)[:16]
     with alone_in(cache):
-        plan = kept_plan(stem, pictures)
+        plan = kept_plan(stem, pictures, **asked)
         if plan is None:
             for old in (*cache.glob('*.json'), *cache.glob('*.bytes*')):
                 old.unlink()
             plan = first_guess(pictures)
-        asked = plan.at(image_size)
-        if not is_whole(pixels_file(stem, asked), asked, n):
-            plan = publish(stem, pictures, plan, image_size)
-            asked = plan.at(image_size)
+        wanted = plan.at(**asked)
+        if not is_whole(pixels_file(stem, wanted), wanted, n):
+            plan = publish(stem, pictures, plan, **asked)
+            wanted = plan.at(**asked)
         if plan.broken:
-            report_broken(sources, plan.broken, skip_bad)
-        return mapped(pixels_file(stem, asked), *asked.shape), plan.kept(n)
+            report_broken(pictures.sources, plan.broken, skip_bad)
+        return mapped(pixels_file(stem, wanted), *wanted.shape), plan.kept(n), wanted
+
+def decode_once(
+    pictures:Pictures,
+    image_size:int|tuple=None, # as for `decode`
+    channels:int=None,         # as for `decode`
+    skip_bad:bool=False,       # as for `decode`
+)->tuple:                      # as from `decode`
+    "The same for pictures that nothing can be known of beforehand: the file is gone after use"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # it stays mapped
+        return decode(Path(folder), 'once', pictures, image_size, channels, skip_bad)

@@ -8,15 +8,16 @@ __all__ = ['load_dataset']
 # %% ../../nbs/package/sources/huggingface.ipynb #d114d90a
 import hashlib
 import os
-import tempfile
-from pathlib import Path
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ..randomness import digest
-from .cache import cache_root, decode
-from .images import Images, sliced, split
+from .cache import cache_root, decode, decode_once
+from .images import Form, Images, sliced, split
+from .notes import notes_on_pictures
+from .reading import Pictures
 
 # %% ../../nbs/package/sources/huggingface.ipynb #6cd646fb
 def column_of(
@@ -85,6 +86,9 @@ def load_dataset(
     test_fraction:float=0.1,   # the share held out where there is no part called test or validation
     seed:int=0,                # of that split
     skip_bad:bool=False,       # go on without images that cannot be read?
+    channels:int=None,         # 1 or 3; decided from the images if not given
+    value_range:tuple=None,    # (low, high) of pixels with more than 8 bits; found if not given
+    background:str='white',    # a colour, for transparent places
 )->Images:
     "The first column of images, and the first of class labels if there is one"
     parts = dict(data) if isinstance(data, dict) else dict(train=data)
@@ -95,14 +99,17 @@ def load_dataset(
                          f'got {list(parts)} and {there}')
     rows,n = train_and_test_rows(parts, test_fraction, seed)
     used = dict.fromkeys(part for part,_ in rows)
+    form = Form(image_size, channels, value_range, background, test_fraction, seed, skip_bad)
     hashes = [hash_of_pictures(parts[p], column) for p in used]
     def open_image(row): return parts[row[0]][row[1]][column]
+    pictures = Pictures(rows, open_image, background=background, value_range=value_range)
     if all(hashes):
         name = f'dataset {hashes[0][:16]}'
         cache = cache_root()/'folders'/digest('dataset', *hashes, test_fraction, seed)[:16]
-        x,kept = decode(cache, digest(*hashes), rows, image_size, skip_bad, open_image=open_image)
+        x,kept,plan = decode(cache, digest(*hashes), pictures, image_size, channels, skip_bad)
     else:
         name,cache = 'dataset',None
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # it stays mapped
-            x,kept = decode(Path(folder), 'once', rows, image_size, skip_bad, open_image=open_image)
-    return sliced(name, cache, x, kept, n, *labels_of(parts, rows))
+        x,kept,plan = decode_once(pictures, image_size, channels, skip_bad)
+    images = sliced(name, cache, x, kept, n, *labels_of(parts, rows))
+    return replace(images, own_split=len(used) > 1, notes=tuple(notes_on_pictures(plan, x, form)),
+                   value_range=plan.value_range, background=background)

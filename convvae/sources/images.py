@@ -7,16 +7,20 @@ __all__ = ['Images', 'split']
 
 # %% ../../nbs/package/sources/images.ipynb #57e2e2a3
 import hashlib
+import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import ImageColor
 from torch import Tensor
 
 from ..chunks import in_chunks
 from ..randomness import digest
+from .pixels import common_range, extent, to_bytes
 
 # %% ../../nbs/package/sources/images.ipynb #ac65c02c
 def hash_of_some(
@@ -40,6 +44,12 @@ class Images:
     test_factors: Tensor|None = None  # int64 (M,F)
     factors: tuple = ()               # the name of each factor
     cache: Path|None = None           # keeps the decoded images; delete it to decode them anew
+    train_files: tuple|None = None    # the file of each image: its path within the folder
+    test_files: tuple|None = None     # the same for those to test on
+    own_split: bool = False           # did the source say what to test on?
+    value_range: tuple|None = None    # what became 0 and 255, of pixels with more than 8 bits
+    background: str|None = None       # what transparent places were laid on
+    notes: tuple = ()                 # what was understood and what was left out, in sentences
 
     @property
     def image_size(self)->tuple: # (C,H,W)
@@ -58,11 +68,21 @@ class Images:
         return (f'{self.name}: {len(self.train):,} images to train on, {len(self.test):,} to test, '
                 f'each {c} x {h} x {w}')
 
+    def __str__(self): return '\n  '.join([repr(self), *self.notes])
+
+    @property
+    def about(self)->dict: # what JSON can hold; without the path
+        "What a model has to know of its images, to be shown others in the same way"
+        return dict(name=Path(self.name).name, classes=list(self.classes),
+                    background=self.background,
+                    value_range=self.value_range and list(self.value_range))
+
     def preview(self, n:int=32): # -> a PIL image of the first `n` training images
-        "The first images, eight to a row"
+        "The first images, eight to a row; of other than 1 or 3 channels the first"
         from torchvision.transforms.functional import to_pil_image  # slow to import, seldom needed
         from torchvision.utils import make_grid
-        return to_pil_image(make_grid(self.train[:n], nrow=8))
+        shown = self.train[:n] if self.image_size[0] in (1, 3) else self.train[:n, :1]
+        return to_pil_image(make_grid(shown, nrow=8))
 
 # %% ../../nbs/package/sources/images.ipynb #9bc44dca
 def split(
@@ -86,11 +106,17 @@ def sliced(
     classes:tuple=(),       # the name of each label
     attributes:Tensor=None, # int64 (all sources,F)
     factors:tuple=(),       # the name of each attribute
+    files:list=None,        # the name of each source
 )->Images:
     "Decoded images as a training and a test set, each a slice of the same bytes"
     k = bisect_left(kept, n) or len(kept)  # where only test images can be read, they are trained on
     def halves(t): return (None, None) if t is None else (t[kept][:k], t[kept][k:])
-    return Images(name, x[:k], x[k:], *halves(labels), classes, *halves(attributes), factors, cache)
+    named = (None, None)
+    if files is not None:
+        names = tuple(files[i] for i in kept)
+        named = names[:k], names[k:]
+    return Images(name, x[:k], x[k:], *halves(labels), classes, *halves(attributes), factors, cache,
+                  *named)
 
 # %% ../../nbs/package/sources/images.ipynb #5bfb0b7f
 def as_size(
@@ -106,9 +132,28 @@ def resized(
     x:Tensor,   # uint8 (N,C,H,W)
     size:tuple, # (H,W)
 )->Tensor:      # uint8 (N,C,H,W) of that size
-    "Images brought to another size: the longer side fitted, the centre cut out"
+    "Images brought to another size: the shorter side fitted, the centre cut out"
     from torchvision.transforms import CenterCrop, Compose, Resize  # slow to import, seldom needed
-    return in_chunks(Compose([Resize(max(size)), CenterCrop(size)]), x)
+    h,w = x.shape[2:]
+    scale = max(size[0]/h, size[1]/w)
+    covering = max(size[0], round(h*scale)), max(size[1], round(w*scale))
+    return in_chunks(Compose([Resize(covering), CenterCrop(size)]), x)
+
+def recoloured(
+    x:Tensor,       # uint8 (N,C,H,W)
+    channels:int,   # wanted
+)->Tensor:          # uint8 (N,channels,H,W)
+    "Grey to colour or colour to grey; other channels cannot be changed"
+    c = x.shape[1]
+    if c == channels:
+        return x
+    if {c, channels} != {1, 3}:
+        raise ValueError(f'the images have {c} channels, and {channels} are wanted: '
+                         'only grey and colour are brought to each other')
+    if c == 1:
+        return x.expand(-1, 3, -1, -1).contiguous()
+    from torchvision.transforms.functional import rgb_to_grayscale
+    return in_chunks(lambda part: rgb_to_grayscale(part.float()).round().byte(), x)
 
 def check_factors(
     factors:Tensor, # int64 (N,F): a row for each image to be drawn
@@ -124,19 +169,79 @@ def check_factors(
                          f'{tuple(limits.tolist())}, got shape {tuple(factors.shape)}, '
                          f'values {factors.min()} to {factors.max()}')
 
+# %% ../../nbs/package/sources/images.ipynb #5a607727
+class Form(NamedTuple):
+    "What images are to be brought to, as far as it is asked for; the rest follows from the images"
+    image_size: int|tuple = None # S or (H,W)
+    channels: int = None         # C
+    value_range: tuple = None    # (low, high): what becomes 0 and 255, of more than 8 bits
+    background: str = 'white'    # a colour, for transparent places
+    test_fraction: float = 0.1   # the share held out, where the source has no split of its own
+    seed: int = 0                # of that split
+    skip_bad: bool = False       # go on without images that cannot be read?
+
+def check_form(form:Form):
+    "Raise a ValueError that names what cannot be asked for"
+    if form.image_size is not None:
+        as_size(form.image_size)
+    if form.value_range is not None:
+        low_and_high = tuple(form.value_range)
+        if len(low_and_high) != 2 or not -math.inf < low_and_high[0] < low_and_high[1] < math.inf:
+            raise ValueError('value_range must be two numbers, the lower one first, '
+                             f'got {form.value_range}')
+    if not 0 <= form.test_fraction < 1:
+        raise ValueError(f'test_fraction must be from 0 to below 1, got {form.test_fraction}')
+    try:
+        ImageColor.getrgb(form.background)
+    except (ValueError, TypeError, AttributeError) as e:
+        raise ValueError(f'background must be a colour such as white, black or #80ff00, '
+                         f'got {form.background!r}') from e
+
 # %% ../../nbs/package/sources/images.ipynb #80cd7de8
-def as_bytes(
-    a,                    # uint8 (N,H,W), (N,H,W,C) or (N,C,H,W), C 1 or 3: an array or a tensor
-    name:str='the array', # what to call it in an error
-)->Tensor:                # uint8 (N,C,H,W)
-    "Pixels in the order that torch wants"
-    kind = getattr(a, 'dtype', type(a).__name__)
-    shape = tuple(getattr(a, 'shape', ()))
-    with_channels = len(shape) == 4 and bool({shape[1], shape[3]} & {1, 3})
-    if kind not in (np.uint8, torch.uint8) or 0 in shape or not (len(shape) == 3 or with_channels):
-        raise ValueError(f'{name} must be bytes (uint8) of shape (N,H,W), (N,H,W,C) or (N,C,H,W) '
-                         f'with C 1 or 3, got {kind} {shape}')
-    a = torch.as_tensor(a)
+def channels_second(
+    a:Tensor,  # (N,H,W), (N,H,W,C) or (N,C,H,W)
+)->Tensor:     # (N,C,H,W)
+    "The order that torch wants"
     if a.dim() == 3:
         return a[:, None]
-    return a if a.shape[1] in (1, 3) else a.permute(0, 3, 1, 2).contiguous()
+    second,last = a.shape[1],a.shape[3]
+    if second in (1, 3) or last not in (1, 3) and second <= last:
+        return a
+    return a.permute(0, 3, 1, 2).contiguous()
+
+def extents_of(
+    a,        # (N,...): an array or a tensor of any kind of number
+    name:str, # what to call it in an error
+)->list:      # as `extent` gives them, of each image
+    "What the images reach from and to, or a ValueError that names the first that has no numbers"
+    extents = []
+    for i,one in enumerate(a):
+        try:
+            extents.append(extent(np.asarray(one)))
+        except ValueError as e:
+            raise ValueError(f'image {i} of {name} cannot be used, {e}: mend or remove it') from e
+    return extents
+
+def are_numbers(
+    a, # an array or a tensor
+)->bool:
+    "Is it an array of images, of numbers of any kind?"
+    kind = getattr(getattr(a, 'dtype', None), 'kind', 'f' if torch.is_tensor(a) else 'O')
+    return kind in 'iufb' and len(a.shape) in (3, 4) and 0 not in a.shape
+
+def as_bytes(
+    a,                      # (N,H,W), (N,H,W,C) or (N,C,H,W): an array or a tensor of numbers
+    name:str='the array',   # what to call it in an error
+    value_range:tuple=None, # (low, high) of values that are no bytes; found if not given
+)->Tensor:                  # uint8 (N,C,H,W)
+    "Pixels in the order that torch wants"
+    if torch.is_tensor(a) and a.dtype != torch.uint8:
+        a = a.detach().cpu().float().numpy() if a.is_floating_point() else a.cpu().numpy()
+    kind = getattr(a, 'dtype', type(a).__name__)
+    if not are_numbers(a):
+        raise ValueError(f'{name} must be numbers of shape (N,H,W), (N,H,W,C) or (N,C,H,W), '
+                         f'got {kind} {tuple(getattr(a, "shape", ()))}')
+    if kind not in (np.uint8, torch.uint8):
+        value_range = value_range or common_range(extents_of(a, name))
+        a = np.stack([to_bytes(one, value_range) for one in a])
+    return channels_second(torch.as_tensor(a))

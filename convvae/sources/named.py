@@ -7,6 +7,7 @@ __all__ = ['torchvision_sets', 'data_root', 'load_torchvision']
 
 # %% ../../nbs/package/sources/named.ipynb #904caaa6
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,8 +15,12 @@ import torch
 from ..checks import one_line
 from ..randomness import digest
 from .cache import cache_root, decode
-from .folder import class_labels, image_files
-from .images import Images, as_bytes, sliced
+from .digits import load_digits_32
+from .folder import image_files
+from .glyphs import load_glyphs
+from .images import Form, Images, as_bytes, sliced
+from .reading import Pictures
+from .sprites import load_sprites
 
 # %% ../../nbs/package/sources/named.ipynb #7df13cb0
 def data_root()->Path: # the folder that named data sets are kept in
@@ -63,11 +68,13 @@ def load_omniglot(
     names = [n for n,*_ in image_files(root/'omniglot-py') if n.startswith(parts)]
     cache = root/'folders'/'omniglot'
     sources = [f'{root}/omniglot-py/{n}' for n in names]
-    x,kept = decode(cache, digest(*names), sources, image_size)
+    x,kept,_ = decode(cache, digest(*names), Pictures(sources), image_size)
     characters = [n.rpartition('/')[0].partition('/')[2] for n in names]  # alphabet/character
-    y,classes = class_labels([f'{c.replace("/", " ")}/' for c in characters])
+    classes = sorted({c.replace('/', ' ') for c in characters})
+    number = {c: i for i,c in enumerate(classes)}
+    y = torch.tensor([number[c.replace('/', ' ')] for c in characters])
     n = sum(name.startswith(parts[0]) for name in names)
-    return sliced('omniglot', cache, 255 - x, kept, n, y, classes)
+    return sliced('omniglot', cache, 255 - x, kept, n, y, tuple(classes))
 
 def load_celeba(
     root:Path,            # holds celeba/img_align_celeba
@@ -79,7 +86,7 @@ def load_celeba(
     names = [*train.filename, *test.filename]
     cache = root/'folders'/'celeba'
     sources = [f'{root}/celeba/img_align_celeba/{n}' for n in names]
-    x,kept = decode(cache, digest(*names), sources, image_size, trim=15/178)
+    x,kept,_ = decode(cache, digest(*names), Pictures(sources, trim=15/178), image_size)
     attributes = torch.cat([train.attr, test.attr])
     return sliced('celeba', cache, x, kept, len(train), attributes=attributes,
                   factors=tuple(n for n in train.attr_names if n))
@@ -103,3 +110,22 @@ def load_torchvision(
     y = [part.labels if name == 'svhn' else part.targets for part in (train, test)]
     y = [torch.as_tensor(labels).long() for labels in y]
     return Images(name, *x, *y, tuple(getattr(train, 'classes', '0123456789')))
+
+# %% ../../nbs/package/sources/named.ipynb #28b6cede
+own_sets = ('digits', 'sprites', 'sprites_bw', 'glyphs')
+
+def load_named(
+    name:str,  # of a data set that comes along, or of one of torchvision's
+    form:Form, # of which size and seed count
+)->Images:
+    "A data set by its name: one of `own_sets` or `torchvision_sets`, with a split of its own"
+    if name in ('sprites', 'sprites_bw'):
+        images = load_sprites(hue=name == 'sprites', seed=form.seed,
+                              image_size=form.image_size or 32)
+    elif name == 'glyphs':
+        images = load_glyphs(form.seed, form.image_size or 32)
+    elif name == 'digits':
+        images = load_digits_32()
+    else:
+        images = load_torchvision(name, image_size=form.image_size)
+    return replace(images, own_split=True)

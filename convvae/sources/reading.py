@@ -44,11 +44,13 @@ def in_parallel(
 class Pictures:
     "Where pictures come from, and how they are opened"
     sources: list              # paths, or what else `open` takes
-    open: Callable = open_file # source -> PIL image
+    open: Callable = open_file # source -> a context that gives a PIL image or an array
     trim: float = 0            # the share of width and height to cut off at each edge
+    background: str = 'white'  # a colour, for transparent places
+    value_range: tuple = None  # (low, high) of what has more than 8 bits; found if not given
 
     def each(self,
-        read,          # PIL image, its place in `sources` -> what is wanted of it
+        read,          # PIL image or array, its place in `sources` -> what is wanted of it
         desc:str='',   # what the progress bar says; there is none without it
     )->Iterator:       # what `read` gave for each, in order; for a broken picture, an exception
         "`read` applied to every picture"
