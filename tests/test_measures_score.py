@@ -118,3 +118,22 @@ def test_mistakes_are_one_line(home, args, says):
     assert r.returncode == 2 and says in r.stderr, r
     assert len(r.stderr.splitlines()) == 1 and 'Traceback' not in r.stderr
     assert {p for p in Path(home).rglob('*.csv')} == before
+
+def test_the_layout_of_defect_sets(tmp_path, monkeypatch):
+    "train/good and test/<kind>: the run alone is enough; half of test/good calibrates"
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path/'cache'))
+    saved(tmp_path/'set'/'train'/'good', discs(60, 0))
+    saved(tmp_path/'set'/'test'/'good', discs(60, 1))
+    saved(tmp_path/'set'/'test'/'bar', discs(12, 2, square=True))
+    images = load_images(tmp_path/'set')
+    torch.manual_seed(0)
+    model = ConvVAE(images.image_size, 4, (8, 16))
+    fit(model, images, epochs=10, out=tmp_path/'run', device='cpu',
+        settings=dict(data=images.name))
+    r = run(tmp_path, '--run', 'run', '--alpha', '0.1')
+    assert r.returncode == 0, r.stderr
+    rows = rows_of(tmp_path/'run'/'scores.csv')
+    assert sorted(row['label'] for row in rows) == ['bar']*12 + ['good']*30
+    assert all(row['file'].startswith(f'test/{row["label"]}/') for row in rows), rows[0]
+    assert 'from 30 held-out good images' in r.stdout and 'AUROC' in r.stdout, r.stdout
+    assert 'a VAE' in r.stdout.splitlines()[-3], r.stdout
