@@ -136,4 +136,4 @@ def test_the_layout_of_defect_sets(tmp_path, monkeypatch):
     assert sorted(row['label'] for row in rows) == ['bar']*12 + ['good']*30
     assert all(row['file'].startswith(f'test/{row["label"]}/') for row in rows), rows[0]
     assert 'from 30 held-out good images' in r.stdout and 'AUROC' in r.stdout, r.stdout
-    assert 'a VAE' in r.stdout.splitlines()[-3], r.stdout
+    assert 'a VAE' in r.stdout, r.stdout

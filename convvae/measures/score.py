@@ -10,6 +10,7 @@ import csv
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import torch
@@ -104,7 +105,7 @@ def table_of(
                     f'{int((~s.truth & ~s.seen).sum())} good images')
     if s.aurocs:
         rows += ['', *(f'AUROC {v:.3f}  {name}' for name,v in s.aurocs.items())]
-    return '\n'.join(rows + (['', s.verdict] if s.verdict else []))
+    return '\n'.join(rows + (['', fill(s.verdict, 96)] if s.verdict else []))
 
 def write_csv(
     s:Scores,
