@@ -73,6 +73,14 @@ may_import = {
     'measures.features': {'chunks', 'data', 'measures.distances', 'measures.metrics',
                           'randomness'},
     'measures.factors': {'chunks', 'data', 'measures.metrics', 'sources.sprites'},
+    'measures.oddness': {'chunks', 'measures.metrics'},
+    'measures.baselines': {'chunks', 'measures.oddness'},
+    'measures.verdict': {'checks'},
+    'measures.calibration': {'data', 'sources.images'},
+    'measures.detector': {'checks', 'data', 'measures.oddness', 'measures.verdict', 'model',
+                          'randomness', 'sources.images', 'train'},
+    'measures.score': {'data', 'measures.baselines', 'measures.calibration', 'measures.detector',
+                       'measures.oddness', 'measures.verdict', 'saving'},
     'measures.diagnosis': {'data', 'loss', 'measures.metrics', 'randomness'},
     'evaluate': {'checks', 'chunks', 'data', 'loss', 'measures.closeness', 'measures.diagnosis',
                  'measures.distances', 'measures.factors', 'measures.features',
@@ -100,6 +108,8 @@ may_import = {
     'commands.words': {'data', 'measures.metrics'},
     'commands.report': {'commands.curves', 'commands.tiles', 'commands.words', 'data',
                         'randomness', 'saving', 'views.page'},
+    'commands.score': {'checks', 'measures.score', 'model', 'running.folders', 'running.options',
+                       'saving', 'train'},
     'commands.pictures': {'data', 'running.options', 'sample', 'saving'},
     'commands.starting': {'command', 'data', 'model', 'running.folders', 'running.options'},
     'cli': {'checks', 'command', 'commands.curves', 'commands.pictures', 'commands.report',
@@ -169,6 +179,7 @@ heavy = {'ipywidgets', 'matplotlib', 'sklearn', 'accelerate'}
 @pytest.mark.parametrize('module, without', [
     ('data', heavy), ('loss', heavy | {'torchvision'}), ('model', heavy | {'torchvision'}),
     ('train', heavy - {'accelerate'} | {'torch._dynamo'}), ('cli', heavy | {'torch'}),
+    ('commands.score', heavy | {'torch'}),
 ])
 def test_light(module, without):
     "With the model come no widgets, figures or training engine; `--help` needs no torch"
