@@ -119,4 +119,4 @@ def load_folder(
     sources = [f'{folder}/{n}' for n in names]
     x,kept = decode(cache, digest(*files), sources, image_size, skip_bad)
     n = len(names) - int(test.sum())
-    return sliced(str(folder), cache, x, kept, n, *class_labels(names))
+    return sliced(str(folder), cache, x, kept, n, *class_labels(names), files=names)

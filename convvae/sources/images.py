@@ -40,6 +40,8 @@ class Images:
     test_factors: Tensor|None = None  # int64 (M,F)
     factors: tuple = ()               # the name of each factor
     cache: Path|None = None           # keeps the decoded images; delete it to decode them anew
+    train_files: tuple|None = None    # the path of each image within its folder
+    test_files: tuple|None = None     # the same of the test images
 
     @property
     def image_size(self)->tuple: # (C,H,W)
@@ -86,11 +88,15 @@ def sliced(
     classes:tuple=(),       # the name of each label
     attributes:Tensor=None, # int64 (all sources,F)
     factors:tuple=(),       # the name of each attribute
+    files:list=None,        # the path of each of all sources within its folder
 )->Images:
     "Decoded images as a training and a test set, each a slice of the same bytes"
     k = bisect_left(kept, n) or len(kept)  # where only test images can be read, they are trained on
     def halves(t): return (None, None) if t is None else (t[kept][:k], t[kept][k:])
-    return Images(name, x[:k], x[k:], *halves(labels), classes, *halves(attributes), factors, cache)
+    named = None if files is None else [files[i] for i in kept]
+    parts = (None, None) if files is None else (tuple(named[:k]), tuple(named[k:]))
+    return Images(name, x[:k], x[k:], *halves(labels), classes, *halves(attributes), factors, cache,
+                  *parts)
 
 # %% ../../nbs/package/sources/images.ipynb #5bfb0b7f
 def as_size(
