@@ -22,7 +22,7 @@ lib, on_git = cfg['lib_path'], f'{cfg["git_url"]}/blob/{cfg["branch"]}/'
 wings = { # the rooms behind each door, in the order in which they are read
     '00_data': ['sources'], '01_model': ['layers', 'zoo', 'saving'],
     '02_loss': ['objectives'], '03_train': ['running'],
-    '05_evaluate': ['measures'], '06_explore': ['views'], '07_cli': ['command'],
+    '05_evaluate': ['measures'], '06_explore': ['views'], '07_cli': ['command', 'commands'],
 }
 doors = sorted(nbs.glob('package/[0-9]*.ipynb'))
 

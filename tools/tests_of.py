@@ -22,6 +22,7 @@ others = { # door -> tests that have another name
     'explore': ['test_views_*'],
     'views': ['test_views_page'],
     'command': ['test_cli'],
+    'embed': ['test_commands_embed'],
     'index': ['test_readme', 'test_sync'],
 }
 
