@@ -74,14 +74,18 @@ body { margin: 0; }
 .cv-atlas .cv-row button { min-height: 26px; padding: 0 8px; font-size: 12.5px; }
 .cv-ramp { height: 10px; border-radius: 5px; margin-bottom: 3px; }
 .cv-ends { display: flex; justify-content: space-between; font-variant-numeric: tabular-nums; }
-@media (max-width: 760px) {
+@media (max-width: 900px) {
   .cv-atlas { display: block; height: auto; }
   .cv-bar { padding: 10px 12px; }
   .cv-search { flex: 1 0 160px; }
   .cv-bar .cv-soft { flex: 1 0 45%; }
   .cv-plane { height: 54dvh; min-height: 300px; }
-  .cv-side { border-left: 0; border-top: 1px solid var(--line); padding: 12px; }
-  .cv-pictures { grid-template-columns: repeat(3, 1fr); }
+  .cv-embedded .cv-plane { height: 420px; }
+  .cv-side { border-left: 0; border-top: 1px solid var(--line); padding: 12px;
+    flex-flow: row wrap; }
+  .cv-side > * { flex: 1 1 100%; }
+  .cv-side > .cv-pictures { flex: 2 1 340px; grid-template-columns: repeat(3, 1fr); }
+  .cv-side > .cv-facts { flex: 1 1 190px; }
   .cv-pictures figure:first-child { grid-column: auto; }
   .cv-legend { max-height: none; }
 }
@@ -232,7 +236,9 @@ function about(data, i, {name, test, labels, numbers}) {
     const dot = el('i', {style: `background:${data.colours[labels[i]]}`});
     tags.push(el('span', {className: 'cv-dotted'}, dot, data.names[labels[i]]));
   }
-  tags.push(el('span', {className: 'cv-soft'}, test[i] ? 'test' : 'train'));
+  if (data.firstTest > 0) {                     // there are both parts
+    tags.push(el('span', {className: 'cv-soft'}, test[i] ? 'test' : 'train'));
+  }
   const rows = Object.entries(numbers).map(([what, values]) => el('div', {},
     el('dt', {}, what === 'elbo' ? 'ELBO' : what), el('dd', {}, fixed(values[i], 1))));
   return [el('div', {className: 'cv-name'}, name), el('div', {className: 'cv-tags'}, ...tags),
@@ -300,7 +306,7 @@ function atlasPage(root, data) {
   const pictures = el('div', {className: 'cv-pictures'}, image.whole);
   if (decoding.image) pictures.append(again.whole);
   if (decoding.place) pictures.append(here.whole);
-  const facts = el('div', {aria: {live: 'polite'}});
+  const facts = el('div', {className: 'cv-facts', aria: {live: 'polite'}});
 
   // The picture of an image is decoded when another comes under the pointer, that of the place
   // whenever it moves; where this takes long, only when the pointer rests
