@@ -77,8 +77,6 @@ body { margin: 0; }
 @media (max-width: 900px) {
   .cv-atlas { display: block; height: auto; }
   .cv-bar { padding: 10px 12px; }
-  .cv-search { flex: 1 0 160px; }
-  .cv-bar .cv-soft { flex: 1 0 45%; }
   .cv-plane { height: 54dvh; min-height: 300px; }
   .cv-embedded .cv-plane { height: 420px; }
   .cv-side { border-left: 0; border-top: 1px solid var(--line); padding: 12px;
@@ -88,6 +86,10 @@ body { margin: 0; }
   .cv-side > .cv-facts { flex: 1 1 190px; }
   .cv-pictures figure:first-child { grid-column: auto; }
   .cv-legend { max-height: none; }
+}
+@media (max-width: 560px) {
+  .cv-search { flex: 1 0 160px; }
+  .cv-bar .cv-soft { flex: 1 0 45%; }
 }
 `;
 
