@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['atlas']
 
-# %% ../../nbs/package/views/atlas.ipynb #f1d61ce2
+# %% ../../nbs/package/views/atlas.ipynb #dbeb524c
 import html
 import json
+from colorsys import hls_to_rgb
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -90,6 +91,13 @@ def name_list(
     place = {name: i for i,name in enumerate(names)}
     return names, np.array([place[name] for name in table['label'].tolist()], '<u2')
 
+def label_colours(n:int)->list: # n strings such as #1f77b4
+    "Colours for labels; of many, those that follow each other differ in hue and in lightness"
+    if n <= 10:
+        return colours(n)
+    rgb = [hls_to_rgb(i*0.618034%1, (0.38, 0.52, 0.66)[i%3], 0.62) for i in range(n)]
+    return ['#' + ''.join(f'{round(255*v):02x}' for v in colour) for colour in rgb]
+
 def image_columns(
     table:Table,
     images:Images,
@@ -99,7 +107,7 @@ def image_columns(
     numbers = {name: table[name].astype('<f4').tobytes() for name in ('elbo', 'rate', 'distortion')}
     files = table['file'].tolist() if (table['file'] != '').any() else None
     return dict(numbers=numbers, quantity=table.quantity, files=files,
-                names=names if names != [''] else [], colours=colours(len(names)),
+                names=names if names != [''] else [], colours=label_colours(len(names)),
                 labels=labels.tobytes(), test=(table['part'] == 'test').tobytes())
 
 def decoding(
@@ -135,7 +143,8 @@ def atlas_data(
         plane['half'] = layout.plane.half
     condition = None
     if model.n_classes is not None:
-        y = torch.cat([images.train_labels, images.test_labels])
+        parts = (images.train_labels, images.test_labels)
+        y = torch.cat([part for part in parts if part is not None])  # None: there are no images
         condition = y.numpy().astype('<u2').tobytes()
     return dict(size=model.image_size, points=layout.points.astype('<f4').tobytes(),
                 axes=layout.axes, note=layout.note, plane=plane, sheets=sheets, total=total,
