@@ -23,7 +23,7 @@ def smooth(n, size, channels=3, seed=0):
 def folder_of(n, size=(24, 32), channels=3):
     "Images in two parts and three classes, with names as of files"
     x, y = smooth(n, size, channels), torch.arange(n)%3
-    names = tuple(f'{"abc"[i%3]}/<{i:03}>.png' for i in range(n))
+    names = tuple(f'{"abC"[i%3]}/<{i:03}>.png' for i in range(n))
     k = n*3//4
     images = Images('some pictures', x[:k], x[k:], y[:k], y[k:], ('ant', 'bee', 'cat'))
     images.train_files, images.test_files = names[:k], names[k:]
@@ -122,7 +122,7 @@ def test_place_is_decoded(browser, model, images, url):
 def test_search(browser, images, url):
     "Names that are found stand out, and Enter leads from one to the next"
     names = [*images.train_files, *images.test_files]
-    wanted = [i for i,name in enumerate(names) if 'c/<0' in name]
+    wanted = [i for i,name in enumerate(names) if 'C/<0' in name]
     with opened(browser, url) as page:
         ready(page)
         def opacity(i):
@@ -134,7 +134,7 @@ def test_search(browser, images, url):
               return context.getImageData(0, 0, 1, 1).data[3]/255; }''', i)
         assert opacity(0) > 0.6 and opacity(2) > 0.6
         field = page.get_by_role('searchbox')
-        field.fill('C/<0')
+        field.fill('c/<0')
         assert page.locator('.cv-search output').text_content() == str(len(wanted)) == '20'
         assert opacity(0) < 0.4 < 0.9 < opacity(2)
         for i in wanted[:3]:
