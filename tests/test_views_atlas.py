@@ -40,10 +40,19 @@ def trained(size=(3, 24, 32), **kwargs):
 def all_of(images):
     return torch.cat([images.train, images.test]).float()/255
 
-def canvas(page, label):
-    "What one of the pictures at the side shows, (3,H,W) in [0,1]"
+def settle(page):
+    "Wait until what is due for the next frame is drawn"
     frames = 'done => requestAnimationFrame(() => requestAnimationFrame(done))'
     page.evaluate(f'() => new Promise({frames})')
+
+def name(page):
+    "The name that stands at the side"
+    settle(page)
+    return page.locator('.cv-name').text_content()
+
+def canvas(page, label):
+    "What one of the pictures at the side shows, (3,H,W) in [0,1]"
+    settle(page)
     url = page.get_by_role('img', name=label).evaluate('e => e.toDataURL()')
     pixels = np.array(Image.open(io.BytesIO(b64decode(url.split(',')[1]))).convert('RGB'))
     return torch.from_numpy(pixels).permute(2, 0, 1)/255
@@ -53,6 +62,14 @@ def at(page, i):
     box = page.locator('.cv-pointer').bounding_box()
     x, y = page.evaluate(f'convvae.plot.screen({i})')
     return box['x'] + x, box['y'] + y
+
+def decoded(page, label, wanted, limit):
+    "Does a picture come to show this? Where decoding is slow, it waits until the pointer rests"
+    for _ in range(50):
+        if (canvas(page, label) - wanted).abs().max() < limit:
+            return True
+        page.wait_for_timeout(20)
+    return False
 
 def ready(page):
     "Wait for the thumbnails"
@@ -82,13 +99,14 @@ def test_image_under_the_pointer(browser, model, images, url):
         ready(page)
         for i in (0, 7, 31, 45, 59):
             page.mouse.move(*at(page, i))
-            assert page.locator('.cv-name').text_content() == names[i]
+            assert name(page) == names[i]
             assert page.locator('.cv-tags').text_content() == (
                 ('ant', 'bee', 'cat')[i%3] + ('train' if i < 45 else 'test'))
             off = (canvas(page, 'image') - x).abs().mean((1, 2, 3))
             assert off.argmin() == i and off[i] < 0.02, (i, off[i])   # a JPEG
+            assert decoded(page, 'reconstruction', again[i], 0.03)    # 16 bits
             off = (canvas(page, 'reconstruction') - again).abs().mean((1, 2, 3))
-            assert off.argmin() == i and off[i] < 0.01, (i, off[i])   # 16 bits
+            assert off.argmin() == i, i
 
 def test_place_is_decoded(browser, model, images, url):
     "Anywhere on the plane: the mean plus two principal components, decoded by torch"
@@ -114,19 +132,18 @@ def test_place_is_decoded(browser, model, images, url):
             latent = pca.mean_ + (signs*place)@pca.components_
             with torch.no_grad():
                 wanted = model.decode(torch.tensor(latent)[None].float()).mean[0]
-            got = canvas(page, 'place, decoded')
-            assert (got - wanted).abs().max() < 0.02
-            shown.append(got)
+            assert decoded(page, 'place, decoded', wanted, 0.02)
+            shown.append(canvas(page, 'place, decoded'))
         assert (shown[0] - shown[1]).abs().mean() > 0.01
 
 def test_search(browser, images, url):
     "Names that are found stand out, and Enter leads from one to the next"
     names = [*images.train_files, *images.test_files]
-    wanted = [i for i,name in enumerate(names) if 'C/<0' in name]
+    wanted = [i for i,file in enumerate(names) if 'C/<0' in file]
     with opened(browser, url) as page:
         ready(page)
         def opacity(i):
-            page.wait_for_timeout(60)
+            settle(page)
             return page.evaluate('''i => {
               const [x, y] = convvae.plot.screen(i).map(v => Math.round(v*devicePixelRatio));
               const context = new OffscreenCanvas(1, 1).getContext('2d');
@@ -139,7 +156,7 @@ def test_search(browser, images, url):
         assert opacity(0) < 0.4 < 0.9 < opacity(2)
         for i in wanted[:3]:
             field.press('Enter')
-            assert page.locator('.cv-name').text_content() == names[i]
+            assert name(page) == names[i]
         field.fill('nothing like that')
         assert page.locator('.cv-search output').text_content() == '0'
         field.fill('')
@@ -162,7 +179,7 @@ def test_legend(browser, url):
         assert near(page) >= 45
         before = page.evaluate("document.querySelector('.cv-plane canvas').toDataURL()")
         page.get_by_label('Colour by').select_option('rate')
-        page.wait_for_timeout(80)
+        settle(page)
         assert page.locator('.cv-ramp').is_visible()
         assert page.evaluate("document.querySelector('.cv-plane canvas').toDataURL()") != before
 
@@ -205,14 +222,14 @@ def test_pictures(browser, images, url):
     with opened(browser, url) as page:
         ready(page)
         page.get_by_role('button', name='Pictures').click()
-        page.wait_for_timeout(100)
+        settle(page)
         placed = page.evaluate('convvae.plot.placed()')
         assert len(placed) > 10
         box = page.locator('.cv-pointer').bounding_box()
         for one in placed[:5]:
             (left, top), (width, height) = one['corner'], one['size']
             page.mouse.move(box['x'] + left + 0.8*width, box['y'] + top + 0.8*height)
-            assert page.locator('.cv-name').text_content() == names[one['i']]
+            assert name(page) == names[one['i']]
         for a in placed:                                              # they hardly cover each other
             for b in placed:
                 if a['i'] < b['i']:
@@ -253,8 +270,8 @@ def test_other_models(browser, tmp_path):
         with torch.no_grad():
             wanted = told.reconstruct(x, y)[4]
             other = told.reconstruct(x, (y + 1)%3)[4]
-        got = canvas(page, 'reconstruction')
-        assert (got - wanted).abs().max() < 0.03 < (got - other).abs().max()
+        assert decoded(page, 'reconstruction', wanted, 0.03)
+        assert (canvas(page, 'reconstruction') - other).abs().max() > 0.03
         assert page.evaluate('convvae.z.length') == 5
     striped = trained((3, 20, 30), likelihood=Striped)
     small = Images('a <b> name', smooth(30, (20, 30)), smooth(0, (20, 30)))
@@ -268,7 +285,7 @@ def test_other_models(browser, tmp_path):
             z = torch.tensor(page.evaluate('convvae.z'))
             wanted = striped.decode(z[None]).mean[0]
         assert (canvas(page, 'place, decoded') - wanted).abs().mean() < 0.1
-        assert page.locator('.cv-name').text_content() == 'train 4'
+        assert name(page) == 'train 4'
         assert page.locator('.cv-legend').count() == 0
     layers = Images('layers', smooth(20, (16, 16), 5), smooth(8, (16, 16), 5))
     torch.manual_seed(0)
@@ -280,7 +297,7 @@ def test_other_models(browser, tmp_path):
         assert off < 0.02 and near(page) == 25
         with torch.no_grad():
             wanted = deep.reconstruct(all_of(layers)[25:26])[0, :3]
-        assert (canvas(page, 'reconstruction') - wanted).abs().max() < 0.02
+        assert decoded(page, 'reconstruction', wanted, 0.02)
     grey = folder_of(30, channels=1)
     path = atlas(trained((1, 24, 32)), grey, tmp_path/'grey.html', plane='tsne')
     with opened(browser, path.as_uri()) as page:
@@ -300,10 +317,10 @@ def test_fits(browser, url, width):
             assert page.evaluate('document.documentElement.scrollWidth') <= width
             colour = page.evaluate("getComputedStyle(document.querySelector('.cv-plane')).color")
             assert (colour == 'rgb(255, 255, 255)') == dark, colour
-            name = ("e => e.labels?.[0]?.textContent || e.textContent || "
-                    "e.getAttribute('aria-label')")
+            called = ("e => e.labels?.[0]?.textContent || e.textContent || "
+                      "e.getAttribute('aria-label')")
             for control in page.locator('input, select, button, .cv-pointer').all():
-                assert control.evaluate(name).strip()
+                assert control.evaluate(called).strip()
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(url)
