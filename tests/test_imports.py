@@ -81,6 +81,8 @@ may_import = {
                           'randomness', 'sources.images', 'train'},
     'measures.score': {'data', 'measures.baselines', 'measures.calibration', 'measures.detector',
                        'measures.oddness', 'measures.verdict', 'saving'},
+    'measures.embedding': {'checks', 'chunks', 'data', 'loss', 'measures.metrics', 'randomness',
+                           'saving'},
     'measures.diagnosis': {'data', 'loss', 'measures.metrics', 'randomness'},
     'evaluate': {'checks', 'chunks', 'data', 'loss', 'measures.closeness', 'measures.diagnosis',
                  'measures.distances', 'measures.factors', 'measures.features',
@@ -96,6 +98,9 @@ may_import = {
     'views.decoder': {'layers', 'model', 'sample', 'views.explorer'},
     'views.page': {'checks', 'sample', 'saving', 'views.decoder', 'views.explorer', 'views.map',
                    'views.plane'},
+    'views.sheets': {'chunks', 'views.explorer'},
+    'views.atlas': {'checks', 'data', 'measures.embedding', 'saving', 'views.decoder',
+                    'views.explorer', 'views.page', 'views.plane', 'views.sheets'},
     'explore': {'views.explorer', 'views.map', 'views.microscope', 'views.morph', 'views.page',
                 'views.plane', 'views.sliders'},
 
@@ -112,8 +117,10 @@ may_import = {
                        'saving', 'train'},
     'commands.pictures': {'data', 'running.options', 'sample', 'saving'},
     'commands.starting': {'command', 'data', 'model', 'running.folders', 'running.options'},
-    'cli': {'checks', 'command', 'commands.curves', 'commands.pictures', 'commands.report',
-            'commands.starting', 'evaluate', 'model',
+    'commands.embed': {'checks', 'measures.embedding', 'model', 'running.folders',
+                       'running.options', 'saving', 'train', 'views.atlas'},
+    'cli': {'checks', 'command', 'commands.curves', 'commands.embed', 'commands.pictures',
+            'commands.report', 'commands.score', 'commands.starting', 'evaluate', 'model',
             'running.folders', 'running.options', 'running.start', 'sample', 'saving', 'train'},
 }
 
