@@ -100,8 +100,8 @@ def train(
         return
     write_pictures(model, images, out, num_samples, binarize, seed)
     write_curves(history, out/'curves.png')
-    score = history[-1].get('test_elbo', history[-1]['train_elbo'])
-    print(f'{out}: {len(history)} epochs are done, ELBO {score:.2f} nats per image; '
+    elbo = history[-1].get('test_elbo', history[-1]['train_elbo'])
+    print(f'{out}: {len(history)} epochs are done, ELBO {elbo:.2f} nats per image; '
           'see samples.png, reconstructions.png and curves.png there')
 
 # %% ../nbs/package/07_cli.ipynb #9c8581b4
