@@ -8,6 +8,7 @@ __all__ = ['train', 'evaluate', 'sample']
 # %% ../nbs/package/07_cli.ipynb #88aede22
 import json
 import os
+from dataclasses import replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -149,17 +150,15 @@ def fit_to_training(
     components:int, # normals in the mixture
 ):                  # a Distribution to draw latents from
     "A mixture fitted to the latents of up to 10,000 training images of a run"
+    from convvae.running.start import labels_for
     from convvae.sample import fit_mixture
     images,settings = images_of(run, model, data)
-    x,y = images.train,images.train_labels
-    if not len(x):  # new images are all in the other part
-        x,y = images.test,images.test_labels
-    if model.n_classes and y is None:
-        raise ValueError(f'the model is conditional, but {images.name} has no labels: '
-                         'name images that have, with --data')
-    some = slice(None, None, -(-len(x)//10_000))
-    y = y[some] if model.n_classes else None
-    x = as_trained(x[some], settings.get('binarize', False))
+    if not len(images.train):  # new images are all in the other part
+        images = replace(images, train=images.test, train_labels=images.test_labels)
+    labels,_ = labels_for(model, images)
+    some = slice(None, None, -(-len(images.train)//10_000))
+    x = as_trained(images.train[some], settings.get('binarize', False))
+    y = None if labels is None else labels[some]
     return fit_mixture(model, x.to(model.device), components, y=y)
 
 # %% ../nbs/package/07_cli.ipynb #6fc7a267

@@ -6,7 +6,6 @@
 __all__ = []
 
 # %% ../../nbs/package/commands/card.ipynb #6c853cac
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,17 +13,13 @@ from pathlib import Path
 from huggingface_hub import HfApi, ModelCard, ModelCardData
 
 from .words import about_model, command_line, in_words
-from ..running.options import settings_in
+from ..running.options import read_json, settings_in
 from ..sample import grid, labels_of
 from ..saving import replacing
 
 # %% ../../nbs/package/commands/card.ipynb #614e7383
 pictures = dict(samples='Draws from the prior', curves='Training',
                 reconstructions='Images above, and what the model makes of them below')
-
-def read_json(path:Path)->dict:
-    "What a file holds; nothing where there is none"
-    return json.loads(path.read_text()) if path.is_file() else {}
 
 def card_text(
     model,         # a `ConvVAE`

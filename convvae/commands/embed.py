@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..checks import at_least_one, pick
 from ..running.folders import find_run
-from ..running.options import images_of
+from ..running.options import check_table, images_of
 
 # %% ../../nbs/package/commands/embed.ipynb #dd41d263
 forms = {'.csv': 'to_csv', '.npz': 'to_npz', '.parquet': 'to_parquet'}
@@ -24,10 +24,7 @@ def check_plan(
     import importlib.util
     at_least_one('--most', most)
     pick(dict(pca=0, tsne=0), plane, 'plane')
-    if out.suffix.lower() not in forms:
-        raise ValueError(f'--out takes a file that ends in {", ".join(forms)}, got {out}')
-    if not out.resolve().parent.is_dir():
-        raise ValueError(f'cannot write {out}: there is no folder {out.resolve().parent}')
+    check_table(out, tuple(forms))
     if out.suffix.lower() == '.parquet' and importlib.util.find_spec('pyarrow') is None:
         raise ValueError(f'{out} needs pyarrow, which is not installed: '
                          'pip install pyarrow, or choose .csv or .npz')

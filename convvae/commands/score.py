@@ -6,13 +6,12 @@
 __all__ = ['score']
 
 # %% ../../nbs/package/commands/score.ipynb #6ac1f754
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
 from ..checks import at_least_one, in_range
 from ..running.folders import find_run
-from ..running.options import images_of, is_same
+from ..running.options import check_table, images_of, is_same, telling
 
 # %% ../../nbs/package/commands/score.ipynb #92c949f3
 def joined(
@@ -57,10 +56,7 @@ def check_plan(
     "Raise a ValueError for what cannot be done, before anything is computed"
     in_range('--alpha', alpha, 1e-6, 0.5)
     at_least_one('--num_oddest', num_oddest)
-    if out.suffix.lower() != '.csv':
-        raise ValueError(f'--out takes a file that ends in .csv, got {out}')
-    if not out.resolve().parent.is_dir():
-        raise ValueError(f'cannot write {out}: there is no folder {out.resolve().parent}')
+    check_table(out, ('.csv',))
 
 # %% ../../nbs/package/commands/score.ipynb #1f0515d5
 def score(
@@ -82,11 +78,7 @@ def score(
     from convvae.train import pick_device
     model = ConvVAE.from_pretrained(run, pick_device(device).device)
     known,new = good_and_new(run, model, good, data)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter('always', UserWarning)
-        scores = measures.score(model, new, known, alpha)
-    for text in dict.fromkeys(str(warning.message) for warning in caught):
-        print(f'warning: {text}')
+    scores = telling(measures.score, model, new, known, alpha)
     measures.write_csv(scores, out)
     with replacing(out.parent/'oddest.png') as draft:
         measures.picture_of_oddest(model, new, scores, num_oddest).save(draft)

@@ -6,17 +6,16 @@
 __all__ = []
 
 # %% ../../nbs/package/commands/starting.ipynb #2519fe6a
-import json
 from pathlib import Path
 
 from ..command import settings_of
 from ..running.folders import latest
-from ..running.options import options_of, range_of, settings_in, size_of, telling
-from ..running.options import whole_numbers
+from ..running.options import options_of, range_of, read_json, settings_in, size_of
+from ..running.options import telling, whole_numbers
 
 # %% ../../nbs/package/commands/starting.ipynb #3c6dd28f
 def model_and_images(
-    options:dict, # of `train`
+    options:dict, # of `train`; those that the model decides are set
     out:Path,     # the folder of the run
     engine,       # from `pick_device`
 )->tuple:         # a `ConvVAE` to train, and `Images`
@@ -30,8 +29,8 @@ def model_and_images(
     if o['init'] and not resumed:
         model = ConvVAE.from_pretrained(o['init'])
         o |= options_of(o['init'])
-    known = json.loads((out/'config.json').read_text()).get('trained_on') if resumed else None
-    known = model.trained_on if model else known or {}
+    config = model.config if model else read_json(out/'config.json') if resumed else {}
+    known = config.get('trained_on') or {}  # what an earlier training noted of its images
     how = dict(channels=model.image_size[0] if model else None, background=o['background'],
                value_range=range_of(o['value_range']) or known.get('value_range'))
     size = size_of(o['image_size'])

@@ -57,8 +57,8 @@ def telling(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always', UserWarning)
         result = function(*args, **kwargs)
-    for warning in caught:
-        say(f'warning: {warning.message}')
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        say(f'warning: {text}')
     return result
 
 def as_trained(
@@ -70,12 +70,25 @@ def as_trained(
     from convvae.data import binarized
     return (binarized(pixels, seed) if binarize else pixels).float()/255
 
+def check_table(
+    out:Path,       # a file to be written
+    endings:tuple,  # that its name may have
+):
+    "Raise a ValueError unless a table can be written there"
+    if out.suffix.lower() not in endings:
+        raise ValueError(f'--out takes a file that ends in {", ".join(endings)}, got {out}')
+    if not out.resolve().parent.is_dir():
+        raise ValueError(f'cannot write {out}: there is no folder {out.resolve().parent}')
+
+def read_json(path:Path)->dict:
+    "What a file holds; nothing where there is none"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
 def settings_in(
     run:Path, # folder of a run
 )->dict:
     "What run.json says of the run; nothing where there is none"
-    path = Path(run)/'run.json'
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return read_json(Path(run)/'run.json')
 
 def is_same(
     data:str, # a name or a path
