@@ -31,6 +31,7 @@ from .sources.arrays import load_npz  # noqa: F401
 from .sources.cache import cache_root  # noqa: F401
 from .sources.digits import load_digits_32  # noqa: F401
 from .sources.folder import load_folder  # noqa: F401
+from .sources.fitting import class_name  # noqa: F401
 from .sources.glyphs import glyph_factors, load_glyphs, render_glyphs  # noqa: F401
 from .sources.huggingface import load_dataset  # noqa: F401
 from .sources.images import split  # noqa: F401

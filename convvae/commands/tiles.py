@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..chunks import in_chunks
-from ..data import Images
+from ..data import Images, class_name
 from ..running.options import as_trained
 from ..sample import grid
 
@@ -61,14 +61,13 @@ class Group(NamedTuple):
     pairs: list = ()
     tiles: list = ()
 
-def class_name(
+def label_name(
     model,         # a `ConvVAE`
     images:Images, # or None
     label:int,
 )->str:
     "What a label is called"
-    names = getattr(images, 'classes', ()) or getattr(model, 'classes', ())
-    return names[label] if 0 <= label < len(names) else str(label)
+    return class_name(getattr(images, 'classes', ()) or getattr(model, 'classes', ()), label)
 
 def evenly(
     n:int,    # how many there are
@@ -121,7 +120,7 @@ def pair_of(
 )->Pair:
     "One image over its reconstruction"
     place = some.index[i].item()
-    label = '' if some.labels is None else class_name(model, images, some.labels[i].item())
+    label = '' if some.labels is None else label_name(model, images, some.labels[i].item())
     file = some.files[place] if some.files else ''
     mse = (some.x[i] - some.recon[i]).square().mean()
     error = 'exact' if mse == 0 else f'{-10*mse.log10().item():.1f} dB'
@@ -166,7 +165,7 @@ def draws(
     x = model.sample(columns*len(labels), seed=seed, y=labels.repeat_interleave(columns)).cpu()
     groups = []
     for label,images_of_class in zip(labels.tolist(), x.split(columns), strict=True):
-        name = class_name(model, images, label)
+        name = label_name(model, images, label)
         tiles = [tile(image, f'Draw {i} of class {name}')
                  for i,image in enumerate(images_of_class, 1)]
         groups.append(Group(name, columns, columns//2, tiles=tiles))

@@ -38,7 +38,8 @@ def held_out_of(good:Images)->Tensor: # bool (M,), for the images of `test`
     names = names_in(good.classes, good.test_labels)
     if names is None:
         return mask
-    known = torch.tensor([name in good_names(good) for name in names], dtype=torch.bool)
+    usual = good_names(good)
+    known = torch.tensor([name in usual for name in names], dtype=torch.bool)
     return known if known.any() or good.train_labels is not None else mask
 
 def truth_of(
@@ -49,7 +50,8 @@ def truth_of(
     names = names_in(new.classes, new.test_labels)
     if names is None:
         return None
-    known = np.array([name in good_names(good) for name in names], bool)
+    usual = good_names(good)
+    known = np.array([name in usual for name in names], bool)
     return ~known if known.any() or names_in(good.classes, good.train_labels) else None
 
 # %% ../../nbs/package/measures/calibration.ipynb #c8d7f4af

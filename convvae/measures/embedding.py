@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..checks import at_least_one
 from ..chunks import progress
-from ..data import Images, binarized
+from ..data import Images, binarized, class_name
 from ..loss import distortion, rate
 from .metrics import batches_for
 from ..randomness import generator
@@ -149,8 +149,7 @@ def label_names(
     "The class of each image in words"
     if labels is None:
         return ['']*n
-    known = range(len(classes))
-    return [str(classes[i]) if i in known else str(i) for i in labels.tolist()]
+    return [class_name(classes, i) for i in labels.tolist()]
 
 def part_columns(
     model,          # a `ConvVAE`

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from ..checks import one_line
-from .images import Form, Images, are_numbers, as_bytes, extents_of, split
+from .images import Form, Images, are_numbers, as_bytes, check_form
+from .images import extents_of, split
 from .pixels import common_range
 
 # %% ../../nbs/package/sources/arrays.ipynb #5b5df672
@@ -113,6 +114,18 @@ def load_arrays(
     told = f'values are brought to bytes: {low:g} becomes 0 and {high:g} becomes 255'
     return replace(images, value_range=tuple(value_range), notes=(told,))
 
+# %% ../../nbs/package/sources/arrays.ipynb #f58d23c1
+def read_npz(
+    path:Path, # of an .npz or an .npy file
+    form:Form, # what its values are brought to, and how they are split
+)->Images:
+    "The arrays of a file as a data set"
+    name = one_line(path)
+    arrays = read_arrays(path, name)
+    parts = [(f'{image} in {name}', arrays[image], arrays.get(label))
+             for image,label in image_and_label_names(arrays, name)]
+    return load_arrays(str(Path(path).resolve()), parts, form)
+
 # %% ../../nbs/package/sources/arrays.ipynb #9476b3bc
 def load_npz(
     path:Path,               # holds arrays (N,H,W), (N,H,W,C) or (N,C,H,W); also an .npy file
@@ -121,9 +134,6 @@ def load_npz(
     value_range:tuple=None,  # (low, high) of values that are no bytes; found if not given
 )->Images:
     "Arrays train and test, or images, x or arr_0; labels in train_labels, test_labels, labels or y"
-    name = one_line(path)
-    arrays = read_arrays(path, name)
-    parts = [(f'{image} in {name}', arrays[image], arrays.get(label))
-             for image,label in image_and_label_names(arrays, name)]
     form = Form(value_range=value_range, test_fraction=test_fraction, seed=seed)
-    return load_arrays(str(Path(path).resolve()), parts, form)
+    check_form(form)
+    return read_npz(path, form)

@@ -57,6 +57,13 @@ def all_to_test(
                    train_files=None, test=images.train, test_labels=images.train_labels,
                    test_factors=images.train_factors, test_files=images.train_files)
 
+def class_name(
+    classes:tuple, # the names that are known, perhaps none
+    label:int,
+)->str:
+    "What a label is called; its number, where that is not known"
+    return str(classes[label]) if 0 <= label < len(classes) else str(label)
+
 def matched(
     images:Images,
     classes:Sequence, # the names that a model knows, in its order; none if it knows no names

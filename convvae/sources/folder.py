@@ -10,7 +10,6 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,7 +20,7 @@ from ..randomness import digest
 from .cache import cache_root, decode
 from .images import Form, Images, check_form, sliced
 from .layout import Layout, layout_of, read_table
-from .notes import notes_on_pictures
+from .notes import annotated
 from .pixels import endings
 from .reading import Pictures
 
@@ -178,9 +177,24 @@ def load_pictures(
     number = {c: i for i,c in enumerate(layout.classes)}
     labels = torch.tensor([number[layout.label[n]] for n in names]) if number else None
     images = sliced(name, cache, x, kept, n, labels, layout.classes, files=names)
-    notes = (*notes_on_pictures(plan, x, form), *drawn, *layout.notes)
-    return replace(images, own_split=bool(layout.test), notes=notes,
-                   value_range=plan.value_range, background=form.background)
+    images.own_split = bool(layout.test)
+    return annotated(images, plan, x, form, (*drawn, *layout.notes))
+
+# %% ../../nbs/package/sources/folder.ipynb #7e04fa88
+def read_folder(
+    folder:Path, # holds images, laid out in any of the usual ways
+    form:Form,   # what they are brought to
+)->Images:
+    "Every image below a folder, what it is for, and what was left out"
+    folder = Path(folder).expanduser().resolve()
+    files,others = pictures_in(folder)
+    tables,notes = tables_among(folder, others)
+    layout = layout_of([f[0] for f in files], tables)
+    rest = [name for name in others if not name.lower().endswith(table_names)]
+    if rest:
+        notes.append(f'left out, since they cannot be read as pictures: {kinds_of(rest)}')
+    layout = layout._replace(notes=(*notes, *layout.notes))
+    return load_pictures(str(folder), folder, files, layout, form)
 
 # %% ../../nbs/package/sources/folder.ipynb #22cf42b1
 def load_folder(
@@ -196,15 +210,7 @@ def load_folder(
     "Every image below `folder`, brought to one size and one number of channels"
     form = Form(image_size, channels, value_range, background, test_fraction, seed, skip_bad)
     check_form(form)
-    folder = Path(folder).expanduser().resolve()
-    files,others = pictures_in(folder)
-    tables,notes = tables_among(folder, others)
-    layout = layout_of([f[0] for f in files], tables)
-    rest = [name for name in others if not name.lower().endswith(table_names)]
-    if rest:
-        notes.append(f'left out, since they cannot be read as pictures: {kinds_of(rest)}')
-    layout = layout._replace(notes=(*notes, *layout.notes))
-    return load_pictures(str(folder), folder, files, layout, form)
+    return read_folder(folder, form)
 
 # %% ../../nbs/package/sources/folder.ipynb #bc2628d9
 def load_files(

@@ -8,15 +8,14 @@ __all__ = ['load_dataset']
 # %% ../../nbs/package/sources/huggingface.ipynb #d114d90a
 import hashlib
 import os
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ..randomness import digest
 from .cache import cache_root, decode, decode_once
-from .images import Form, Images, sliced, split
-from .notes import notes_on_pictures
+from .images import Form, Images, check_form, sliced, split
+from .notes import annotated
 from .reading import Pictures
 
 # %% ../../nbs/package/sources/huggingface.ipynb #6cd646fb
@@ -79,6 +78,37 @@ def file_state(path:str|None)->tuple: # path, bytes, time of change
     except (OSError, TypeError):  # reading it will tell why
         return path, -1, -1
 
+# %% ../../nbs/package/sources/huggingface.ipynb #2c7c9fcb
+def read_dataset(
+    data,      # a Dataset, or a DatasetDict with a part called train
+    form:Form, # what the images are brought to
+)->Images:
+    "The first column of images, and the first of class labels if there is one"
+    parts = dict(data) if isinstance(data, dict) else dict(train=data)
+    column = column_of(parts['train'], 'Image') if 'train' in parts else None
+    if column is None:
+        there = list(parts['train'].features) if 'train' in parts else 'no such part'
+        raise ValueError('a data set must have a part called train and there a column of images, '
+                         f'got {list(parts)} and {there}')
+    rows,n = train_and_test_rows(parts, form.test_fraction, form.seed)
+    used = dict.fromkeys(part for part,_ in rows)
+    how = form.image_size, form.channels, form.skip_bad
+    hashes = [hash_of_pictures(parts[p], column) for p in used]
+    def open_image(row): return parts[row[0]][row[1]][column]
+    pictures = Pictures(rows, open_image, background=form.background,
+                        value_range=form.value_range)
+    if all(hashes):
+        name = f'dataset {hashes[0][:16]}'
+        key = digest('dataset', *hashes, form.test_fraction, form.seed)
+        cache = cache_root()/'folders'/key[:16]
+        x,kept,plan = decode(cache, digest(*hashes), pictures, *how)
+    else:
+        name,cache = 'dataset',None
+        x,kept,plan = decode_once(pictures, *how)
+    images = sliced(name, cache, x, kept, n, *labels_of(parts, rows))
+    images.own_split = len(used) > 1
+    return annotated(images, plan, x, form)
+
 # %% ../../nbs/package/sources/huggingface.ipynb #ea3570b3
 def load_dataset(
     data,                      # a Dataset, or a DatasetDict with a part called train
@@ -91,25 +121,6 @@ def load_dataset(
     background:str='white',    # a colour, for transparent places
 )->Images:
     "The first column of images, and the first of class labels if there is one"
-    parts = dict(data) if isinstance(data, dict) else dict(train=data)
-    column = column_of(parts['train'], 'Image') if 'train' in parts else None
-    if column is None:
-        there = list(parts['train'].features) if 'train' in parts else 'no such part'
-        raise ValueError('a data set must have a part called train and there a column of images, '
-                         f'got {list(parts)} and {there}')
-    rows,n = train_and_test_rows(parts, test_fraction, seed)
-    used = dict.fromkeys(part for part,_ in rows)
     form = Form(image_size, channels, value_range, background, test_fraction, seed, skip_bad)
-    hashes = [hash_of_pictures(parts[p], column) for p in used]
-    def open_image(row): return parts[row[0]][row[1]][column]
-    pictures = Pictures(rows, open_image, background=background, value_range=value_range)
-    if all(hashes):
-        name = f'dataset {hashes[0][:16]}'
-        cache = cache_root()/'folders'/digest('dataset', *hashes, test_fraction, seed)[:16]
-        x,kept,plan = decode(cache, digest(*hashes), pictures, image_size, channels, skip_bad)
-    else:
-        name,cache = 'dataset',None
-        x,kept,plan = decode_once(pictures, image_size, channels, skip_bad)
-    images = sliced(name, cache, x, kept, n, *labels_of(parts, rows))
-    return replace(images, own_split=len(used) > 1, notes=tuple(notes_on_pictures(plan, x, form)),
-                   value_range=plan.value_range, background=background)
+    check_form(form)
+    return read_dataset(data, form)

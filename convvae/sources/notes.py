@@ -6,9 +6,12 @@
 __all__ = []
 
 # %% ../../nbs/package/sources/notes.ipynb #c9e01d54
+from collections.abc import Iterable
+from dataclasses import replace
+
 from torch import Tensor
 
-from .images import Form
+from .images import Form, Images
 from .plan import Plan
 
 # %% ../../nbs/package/sources/notes.ipynb #72583503
@@ -83,3 +86,14 @@ def notes_on_pictures(
     if form.value_range and 'deep' not in plan.counts:
         notes.append('value_range is not used: no picture has more than 8 bits')
     return notes
+
+def annotated(
+    images:Images,
+    plan:Plan,      # as it was carried out
+    x:Tensor,       # uint8 (N,C,H,W): the pixels of both parts
+    form:Form,      # what was asked for
+    more:Iterable=(), # further sentences
+)->Images:
+    "A data set that knows how its pixels were made, and says so"
+    return replace(images, notes=(*notes_on_pictures(plan, x, form), *more),
+                   value_range=plan.value_range, background=form.background)

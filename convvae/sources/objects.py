@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .arrays import load_arrays, load_npz
-from .folder import load_files, load_folder
-from .huggingface import load_dataset
+from .arrays import load_arrays, read_npz
+from .folder import load_files, read_folder
+from .huggingface import read_dataset
 from .images import Form, Images
 from .pairs import load_pairs
 
@@ -29,8 +29,7 @@ def load_object(
 )->Images:
     "Images from anything that is no name and no path, or a ValueError with what would do"
     if hasattr(data, 'column_names') or isinstance(data, dict):
-        return load_dataset(data, form.image_size, form.test_fraction, form.seed, form.skip_bad,
-                            form.channels, form.value_range, form.background)
+        return read_dataset(data, form)
     if is_array(data):
         return load_arrays('array', [('the array', data, None)], form)
     if isinstance(data, tuple) and len(data) == 2 and is_array(data[0]):
@@ -51,8 +50,7 @@ def load_path(
 )->Images:
     "A folder of pictures, a file of arrays, or one picture"
     if path.is_dir():
-        return load_folder(path, form.image_size, form.test_fraction, form.seed, form.skip_bad,
-                           form.channels, form.value_range, form.background)
+        return read_folder(path, form)
     if path.suffix.lower() in ('.npz', '.npy'):
-        return load_npz(path, form.seed, form.test_fraction, form.value_range)
+        return read_npz(path, form)
     return load_files([path], form)

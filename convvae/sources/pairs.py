@@ -7,7 +7,6 @@ __all__ = []
 
 # %% ../../nbs/package/sources/pairs.ipynb #6ee057e2
 from contextlib import nullcontext
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from .cache import decode_once
 from .images import Form, Images, sliced, split
-from .notes import notes_on_pictures
+from .notes import annotated
 from .reading import Pictures
 
 # %% ../../nbs/package/sources/pairs.ipynb #2644bc59
@@ -71,5 +70,4 @@ def load_pairs(
     if labels is not None:
         labels = labels[rows]
     images = sliced(name or type(dataset).__name__, None, x, kept, n - len(test), labels, classes)
-    return replace(images, notes=tuple(notes_on_pictures(plan, x, form)),
-                   value_range=plan.value_range, background=form.background)
+    return annotated(images, plan, x, form)
