@@ -8,6 +8,7 @@ __all__ = ['Encoder', 'Decoder', 'VAEOut', 'ConvVAE', 'blocks', 'norms', 'likeli
 # %% ../nbs/package/01_model.ipynb #7ef2ec58
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -140,8 +141,7 @@ class ConvVAE(nn.Module, Pretrained,
         self.decoder = Decoder(self.image_size, latent_dim, channels, up, self.likelihood.params,
                                labels, stem)
         self.prior = pick(priors, prior, 'prior')(self)
-        # convolutions are fastest; shapes stay (B,C,H,W)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # the fastest; shapes stay (B,C,H,W)
 
     @property
     def device(self)->torch.device:
@@ -159,11 +159,8 @@ class ConvVAE(nn.Module, Pretrained,
         "A batch as it is; anything else brought to the size and the channels of the model"
         if torch.is_tensor(x):
             return x
-        if getattr(getattr(x, 'dtype', None), 'kind', '') == 'f':
-            return torch.as_tensor(x, dtype=torch.float, device=self.device)
-        from convvae.data import images_for  # here, since models do without it
-        images = images_for(self, x if isinstance(x, (list, tuple)) or hasattr(x, 'dtype') else [x])
-        return images.test.to(self.device).float()/255
+        from convvae.data import batch_for  # here, since models do without it
+        return batch_for(self, x).to(self.device)
 
     def one_hot(self,
         y,           # labels: whole numbers, one or as many as `shape` says
@@ -227,6 +224,11 @@ class ConvVAE(nn.Module, Pretrained,
     )->Tensor:         # (B,C,H,W) pixels in [0,1]
         "Each image, encoded to its posterior mean and decoded: for the eye, not for the ELBO"
         return self.decode(self.embed(x, y), y).mean
+
+    def push_to_hub(self, repo_id:str, run:Path=None, **kwargs)->str:
+        "Upload to the Hugging Face hub, with a card from `run`: as `push` of convvae.commands.card"
+        from convvae.commands.card import push  # here, since models do without it
+        return push(self, repo_id, run, **kwargs)
 
     @torch.no_grad()
     def sample(self,

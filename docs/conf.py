@@ -10,8 +10,12 @@ import pages  # noqa: E402
 import reference  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
+from convvae.data import Images, render_glyphs  # noqa: E402
 from convvae.explore import to_html  # noqa: E402
-from convvae.model import ConvVAE  # noqa: E402
+from convvae.measures.embedding import Table, embed  # noqa: E402
+from convvae.model import ConvVAE, pretrained  # noqa: E402
+from convvae.sources.glyphs import every_glyph  # noqa: E402
+from convvae.views.atlas import atlas  # noqa: E402
 
 cfg = pages.cfg
 project, author, release = cfg['title'], cfg['author'], cfg['version']
@@ -58,6 +62,20 @@ def explorers(app, failed):
         to_html(ConvVAE.from_pretrained(folder), Path(app.outdir)/'_static'/name,
                 points['mu'].float(), points['y'])
 
+def letters(app, failed):
+    "The atlas of the chapter on it: every tenth glyph, in the colours of its weight"
+    if failed:
+        return
+    f = every_glyph()[::10]
+    x, y = render_glyphs(f), f[:, 0]
+    images = Images('glyphs', x[:0], x, y[:0], y)
+    model = ConvVAE.from_pretrained(pretrained('glyphs'))
+    table = embed(model, images)
+    weights = [f'weight {w + 1}' for w in f[:, 1].tolist()]
+    by_weight = Table(table.data | dict(label=weights), table.quantity)
+    path = Path(app.outdir)/'_static'/'explorer_atlas.html'
+    atlas(model, images, path, by_weight, title='Letters by weight')
+
 reference.write_pages()
 
 def setup(app):
@@ -67,3 +85,4 @@ def setup(app):
     app.connect('autodoc-process-docstring', reference.on_docstring)
     app.connect('autodoc-process-signature', reference.on_signature)
     app.connect('build-finished', explorers)
+    app.connect('build-finished', letters)

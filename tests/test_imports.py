@@ -24,7 +24,8 @@ may_import = {
 
     'zoo.likelihoods': set(),
     'zoo.priors': {'layers'},
-    'model': {'checks', 'data', 'layers', 'randomness', 'saving', 'zoo.likelihoods', 'zoo.priors'},
+    'model': {'checks', 'commands.card', 'data', 'layers', 'randomness', 'saving',
+              'zoo.likelihoods', 'zoo.priors'},
 
     'sources.maps': set(),
     'sources.pixels': set(),
@@ -72,6 +73,16 @@ may_import = {
     'measures.features': {'chunks', 'data', 'measures.distances', 'measures.metrics',
                           'randomness'},
     'measures.factors': {'chunks', 'data', 'measures.metrics', 'sources.sprites'},
+    'measures.oddness': {'chunks', 'measures.metrics'},
+    'measures.baselines': {'chunks', 'measures.oddness'},
+    'measures.verdict': {'checks'},
+    'measures.calibration': {'data', 'sources.images'},
+    'measures.detector': {'checks', 'data', 'measures.oddness', 'measures.verdict', 'model',
+                          'randomness', 'sources.images', 'train'},
+    'measures.score': {'data', 'measures.baselines', 'measures.calibration', 'measures.detector',
+                       'measures.oddness', 'measures.verdict', 'saving'},
+    'measures.embedding': {'checks', 'chunks', 'data', 'loss', 'measures.metrics', 'randomness',
+                           'saving'},
     'measures.diagnosis': {'data', 'loss', 'measures.metrics', 'randomness'},
     'evaluate': {'checks', 'chunks', 'data', 'loss', 'measures.closeness', 'measures.diagnosis',
                  'measures.distances', 'measures.factors', 'measures.features',
@@ -87,20 +98,29 @@ may_import = {
     'views.decoder': {'layers', 'model', 'sample', 'views.explorer'},
     'views.page': {'checks', 'sample', 'saving', 'views.decoder', 'views.explorer', 'views.map',
                    'views.plane'},
+    'views.sheets': {'chunks', 'views.explorer'},
+    'views.atlas': {'checks', 'data', 'measures.embedding', 'saving', 'views.decoder',
+                    'views.explorer', 'views.page', 'views.plane', 'views.sheets'},
     'explore': {'views.explorer', 'views.map', 'views.microscope', 'views.morph', 'views.page',
                 'views.plane', 'views.sliders'},
 
     'export': {'saving'},
     'running.folders': {'saving'},
     'running.options': {'checks', 'data', 'loss'},
+    'commands.card': {'commands.words', 'running.options', 'sample', 'saving'},
     'commands.curves': {'saving'},
     'commands.tiles': {'chunks', 'data', 'running.options', 'sample'},
     'commands.words': {'data', 'measures.metrics'},
     'commands.report': {'commands.curves', 'commands.tiles', 'commands.words', 'data',
                         'randomness', 'saving', 'views.page'},
+    'commands.score': {'checks', 'measures.score', 'model', 'running.folders', 'running.options',
+                       'saving', 'train'},
     'commands.pictures': {'data', 'running.options', 'sample', 'saving'},
     'commands.starting': {'command', 'data', 'model', 'running.folders', 'running.options'},
-    'cli': {'checks', 'command', 'commands.pictures', 'commands.starting', 'evaluate', 'model',
+    'commands.embed': {'checks', 'measures.embedding', 'model', 'running.folders',
+                       'running.options', 'saving', 'train', 'views.atlas'},
+    'cli': {'checks', 'command', 'commands.curves', 'commands.embed', 'commands.pictures',
+            'commands.report', 'commands.score', 'commands.starting', 'evaluate', 'model',
             'running.folders', 'running.options', 'running.start', 'sample', 'saving', 'train'},
 }
 
@@ -166,6 +186,7 @@ heavy = {'ipywidgets', 'matplotlib', 'sklearn', 'accelerate'}
 @pytest.mark.parametrize('module, without', [
     ('data', heavy), ('loss', heavy | {'torchvision'}), ('model', heavy | {'torchvision'}),
     ('train', heavy - {'accelerate'} | {'torch._dynamo'}), ('cli', heavy | {'torch'}),
+    ('commands.score', heavy | {'torch'}),
 ])
 def test_light(module, without):
     "With the model come no widgets, figures or training engine; `--help` needs no torch"

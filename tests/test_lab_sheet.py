@@ -27,6 +27,8 @@ def test_student(path):
     for s in text: assert not re.search(r'<summary>.*olution', s)
     for s in text: assert not lab_sheet.kinds(s) & {'solution', 'stub'}
     whole = [c.source for c in nbformat.read(path, as_version=4).cells]
+    for c in nbformat.read(path, as_version=4).cells: # Jupyter folds them too
+        if 'solution' in lab_sheet.kinds(c.source): assert c.metadata.jupyter.source_hidden
     solutions = [lab_sheet.plain(s) for s in whole if 'solution' in lab_sheet.kinds(s)]
     assert not set(solutions) & set(text)
     stubs = [lab_sheet.plain(s) for s in whole if 'stub' in lab_sheet.kinds(s)]

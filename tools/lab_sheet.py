@@ -44,6 +44,7 @@ def for_teacher(cell):
         return None
     if 'solution' in given:
         cell.source = '# A solution\n' + plain(cell.source)
+        cell.metadata.pop('jupyter', None)  # which folds it in a chapter
     return cell
 
 def sheet(path, choose):

@@ -1,4 +1,4 @@
-"Run notebooks, each from its own folder, and save their outputs: run_notebooks.py NOTEBOOK..."
+"Run notebooks in their folders, save their outputs, fold solutions: run_notebooks.py NOTEBOOK..."
 import os
 import re
 import sys
@@ -11,6 +11,7 @@ os.environ['TQDM_DISABLE'] = '1' # a saved progress bar stays at 0 % for ever
 
 unable = r'eval:\s*false' if os.environ.get('CONVVAE_DATA') else r'eval:\s*false|mnist'
 left_alone = re.compile(rf'^#\s*\|\s*({unable})', re.M)
+folded = re.compile(r'^#\s*\|\s*(solution|code-fold:\s*true)\b', re.M) # as on the site
 
 class Client(NotebookClient):
     "Runs all cells but those that cannot run here: these keep the outputs they have"
@@ -24,6 +25,9 @@ for path in map(Path, sys.argv[1:]):
     nb = nbformat.read(path, as_version=4)
     Client(nb, kernel_name='python3', store_widget_state=False, coalesce_streams=True,
            resources={'metadata': {'path': path.parent}}).execute()
+    for cell in nb.cells:
+        if cell.cell_type == 'code' and folded.search(cell.source):
+            cell.metadata['jupyter'] = dict(source_hidden=True)
     for data in (o.get('data', {}) for cell in nb.cells for o in cell.get('outputs', [])):
         # without a kernel a widget is an error message, and its picture is not
         data.pop('application/vnd.jupyter.widget-view+json', None)

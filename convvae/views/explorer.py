@@ -137,6 +137,14 @@ def show_picture(
     ax.set(xticks=[], yticks=[])
 
 # %% ../../nbs/package/views/explorer.ipynb #1167135c
+def class_names(
+    model, # a `ConvVAE`
+    n:int, # how many labels there are
+)->list:   # of n texts
+    "What the classes are called; their numbers, where a model does not know"
+    known = getattr(model, 'classes', ())
+    return [*known[:n], *map(str, range(len(known), n))]
+
 class Picture(widgets.Image):
     "A PNG with a name, for readers who cannot see it: its tooltip"
     description = traitlets.Unicode('').tag(sync=True)  # which the browser asks for as well
@@ -153,7 +161,8 @@ class Explorer(widgets.HBox):
         self.picture = Picture(tooltip='decoded image',
                                layout=dict(max_width='100%', object_fit='contain'))
         self.label = widgets.Dropdown(
-            options=range(model.n_classes or 1), value=0 if y is None else int(y),
+            options=[(name, i) for i,name in enumerate(class_names(model, model.n_classes or 1))],
+            value=0 if y is None else int(y),
             description='Label', layout=dict(width='160px'))
         self.label.observe(lambda _: self.relabel(), 'value')
         super().__init__(layout=dict(flex_flow='row wrap', align_items='flex-start',

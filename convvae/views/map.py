@@ -13,7 +13,7 @@ import traitlets
 from torch import Tensor
 
 from ..sample import grid
-from .explorer import Explorer, figure_png, javascript, picture_bytes, png
+from .explorer import Explorer, class_names, figure_png, javascript, picture_bytes, png
 from .plane import Plane, colours, map_figure, map_points, plane_of, tiles, usual_plane
 
 # %% ../../nbs/package/views/map.ipynb #3a1e207d
@@ -21,6 +21,7 @@ def view_of(
     plane:Plane,
     mu:Tensor,   # (N,Z) posterior means
     labels=None, # (N,) whole numbers from 0
+    model=None,  # a `ConvVAE` that may know what the classes are called
 )->dict:
     "A plane and its points as the map in the browser takes them"
     n = 0 if labels is None else int(labels.max()) + 1
@@ -28,7 +29,7 @@ def view_of(
     if labels is not None:
         labels = labels.to(torch.uint8).cpu().numpy().tobytes()
     return dict(half=plane.half, axes=plane.axes, points=points, labels=labels,
-                names=[str(i) for i in range(n)], colours=colours(n))
+                names=class_names(model, n), colours=colours(n))
 
 class Pad(anywidget.AnyWidget):
     "The map in the browser: points, legend, and a pointer moved by mouse, touch or arrow keys"
@@ -87,7 +88,7 @@ class LatentMap(Explorer):
             control.disabled = self.cut.index == 0
         sheet = grid(tiles(self.model, self.plane, 16, self.y), 16, scale=1, gap=0)
         sheet.thumbnail((640, 640))
-        view = view_of(self.plane, self.mu, self.labels)
+        view = view_of(self.plane, self.mu, self.labels, self.model)
         self.pad.view = view | dict(tiles=picture_bytes(sheet, 'JPEG'))
         self.draw()
 

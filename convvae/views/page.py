@@ -19,6 +19,7 @@ from ..sample import active_latents, grid, traverse
 from ..saving import replacing, writing
 from .decoder import decoder_program
 from convvae.views.explorer import (
+    class_names,
     eval_mode,
     figure_png,
     images_to_show,
@@ -48,10 +49,10 @@ def page_data(
     data = dict(size=model.image_size, span=span, start=points[0].tolist(), sliders=sliders,
                 draws=[[round(v, 3) for v in z] for z in draws], plane=None, classes=None)
     if model.n_classes is not None:
-        data['classes'] = [str(i) for i in range(model.n_classes)]
+        data['classes'] = class_names(model, model.n_classes)
     if plane is not None:
         directions = {k: getattr(plane, k).tolist() for k in ('centre', 'across', 'up')}
-        data['plane'] = view_of(plane, points, labels) | directions
+        data['plane'] = view_of(plane, points, labels, model) | directions
     return data
 
 def page_still(

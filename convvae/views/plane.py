@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..sample import grid
 from convvae.views.explorer import (
+    class_names,
     device_of,
     eval_mode,
     images_to_show,
@@ -146,7 +147,9 @@ def map_figure(
     left = fig.add_axes([0.06, 0.11, 0.4, 0.82])
     right = fig.add_axes([0.585, 0.11, 0.4, 0.82])
     side = [-plane.half, plane.half]
-    draw_points(left, plane.spots(mu).cpu(), None if labels is None else labels.cpu())
+    labels = None if labels is None else labels.cpu()
+    names = [] if labels is None else class_names(model, int(labels.max()) + 1)
+    draw_points(left, plane.spots(mu).cpu(), labels, names)
     left.set(xlim=side, ylim=side, xlabel=plane.axes[0], ylabel=plane.axes[1])
     left.set_title('where images lie', fontsize=10)
     sheet = grid(tiles(model, plane, 16, y), 16, scale=1, gap=0)
@@ -158,15 +161,16 @@ def draw_points(
     ax,              # axes of matplotlib
     spots:Tensor,    # (N,2)
     labels:Tensor,   # (N,) whole numbers from 0, or None
+    names:list=(),   # of the labels
 ):
     "Points in the colours of their labels"
     if labels is None:
         ax.scatter(*spots.T, s=6)
         return
-    names = labels.unique().tolist()
-    palette = colours(max(names) + 1)
-    for i in names:
-        ax.scatter(*spots[labels == i].T, s=6, color=palette[i], label=str(i))
-    if len(names) <= 20:
+    there = labels.unique().tolist()
+    palette = colours(max(there) + 1)
+    for i in there:
+        ax.scatter(*spots[labels == i].T, s=6, color=palette[i], label=names[i])
+    if len(there) <= 20:
         ax.legend(loc='center left', bbox_to_anchor=(1.01, 0.5), frameon=False,
                   markerscale=2.5, handletextpad=0.1)
