@@ -114,6 +114,47 @@ def test_images_in_data(tmp_path):
     smaller = f'train.py --data data --epochs 1 --image_size 12,16 {small}'
     assert '3 x 12 x 16' in good(smaller, tmp_path)
 
+def test_a_run_that_goes_on_needs_no_more_than_its_folder(tmp_path):
+    pictures(tmp_path/'data'/'cat', 12)
+    pictures(tmp_path/'data'/'dog', 12, seed=1)
+    first = f'convvae_train --data data --conditional --epochs 2 {small} --out first'
+    assert '2 classes: cat (12), dog (12)' in good(first, tmp_path)
+    assert '2 epochs are done' in good('convvae_train --resume --out first', tmp_path)
+    pictures(tmp_path/'new'/'dog', 6, 'RGB', (50, 40), seed=2)
+    good('convvae_train --init first --data new --epochs 1 --lr 1e-3 --out second', tmp_path)
+    config = json.loads((tmp_path/'second'/'config.json').read_text())
+    assert config['trained_on']['classes'] == ['cat', 'dog'] # dog alone is still the second
+    assert good('convvae_evaluate --run first --data new --k 2', tmp_path).count('images') >= 2
+    metrics = json.loads((tmp_path/'first'/'metrics.json').read_text())
+    assert metrics['images'] == 6 # all of them
+    good('convvae_sample --run second --label dog --num_samples 2 --seed 1 --out by_name', tmp_path)
+    good('convvae_sample --run second --label 1 --num_samples 2 --seed 1 --out by_number', tmp_path)
+    a, b = (tmp_path/d/'samples.png' for d in ('by_name', 'by_number'))
+    assert a.read_bytes() == b.read_bytes()
+
+def test_what_was_understood_is_said_before_training(tmp_path):
+    for place in ('train/good', 'test/good', 'test/hole'):
+        pictures(tmp_path/'set'/place, 6, 'RGB', (40, 90))
+    pictures(tmp_path/'set'/'ground_truth'/'hole', 6)
+    (tmp_path/'set'/'read me.txt').touch()
+    out = good(f'convvae_train --data set --epochs 1 {small}', tmp_path)
+    said, _, _ = out.partition('parameters on')
+    for words in ('6 images to train on, 12 to test', '18 PNG, of 40 x 90 pixels',
+                  'cut to fit: 56%',
+                  'to train on train (6), to test on test (12)', 'masks: ground_truth (6)',
+                  'only in the test part: hole (6)', '1 .txt'):
+        assert words in said, words
+
+def test_eight_channels_from_start_to_end(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path/'a.npz', x=rng.integers(0, 256, (40, 8, 16, 16), dtype=np.uint8))
+    good(f'convvae_train --data a.npz --epochs 1 {small}', tmp_path)
+    good('convvae_evaluate --k 2 --num_samples 4', tmp_path)
+    good('convvae_sample --num_samples 3 --files --gif', tmp_path)
+    latest = tmp_path/'runs'/'latest'
+    for name in ('samples.png', 'reconstructions.png', 'curves.png', 'samples.gif', 'report.html'):
+        assert (latest/name).stat().st_size > 0
+
 def test_skip_bad(tmp_path):
     pictures(tmp_path/'data', 8)
     (tmp_path/'data'/'1.png').write_bytes(b'no picture')
@@ -171,13 +212,22 @@ bad = {
     'convvae_train --epochs two': 'invalid int value',
     'convvae_train --epochs 1 --out file/run': 'file/run',
     'convvae_evaluate --run nowhere': 'no run in nowhere',
-    'convvae_evaluate --data colour': '1 x 32 x 32',
+    'convvae_evaluate --data empty': 'no images in',
     'convvae_evaluate --k 0': 'k must be a whole number of at least 1',
     'convvae_evaluate --num_samples 0': 'num_samples must be a whole number of at least 1',
     'convvae_train --precision fp4': 'no or bf16',
     'convvae_train --log_with parchment': 'pip install it',
     'convvae_train --like nowhere': 'name one with --like',
     'convvae_train --conditional --data colour': 'has no labels',
+    'convvae_train --data colour --value_range 9': '--value_range takes LOW,HIGH',
+    'convvae_train --data colour --background blurple': 'a colour such as white, black',
+    'convvae_train --init nowhere': 'no model in nowhere',
+    'convvae_train --init runs/latest --latent_dim 5': '--latent_dim is 4 in runs/latest',
+    'convvae_sample --label cat': 'is no class of this model',
+    'convvae_sample --morph colour/0.png': 'two or more pictures, got 1',
+    'convvae_sample --reconstruct nowhere.png': '1 of 1 files are not there',
+    'convvae_embed --out table.txt': 'ends in .csv, .npz, .parquet',
+    'convvae_score --alpha 7': '--alpha must be',
     'convvae_sample --num_samples 0': 'num_samples must be a whole number of at least 1',
     'convvae_sample --temperature -1': 'temperature must be at least 0',
 }
@@ -192,7 +242,8 @@ def test_a_mistake_is_one_sentence_and_status_2(command, folders):
     assert len(r.stderr.strip().splitlines()) == 1 or 'usage:' in r.stderr
     assert (folders/'runs'/'latest').resolve() == before
 
-@pytest.mark.parametrize('command', [cli.train, cli.evaluate, cli.sample])
+@pytest.mark.parametrize('command', [cli.train, cli.evaluate, cli.sample, cli.embed,
+                                     cli.score])
 def test_help_explains_every_option(command, tmp_path):
     out = good(f'convvae_{command.__name__} --help', tmp_path)
     text = ' '.join(out.split())

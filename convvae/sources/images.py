@@ -65,8 +65,10 @@ class Images:
 
     def __repr__(self):
         c,h,w = self.image_size
-        return (f'{self.name}: {len(self.train):,} images to train on, {len(self.test):,} to test, '
-                f'each {c} x {h} x {w}')
+        parts = f'{len(self.train):,} images to train on, {len(self.test):,} to test'
+        if not len(self.train):
+            parts = f'{len(self.test):,} images'
+        return f'{self.name}: {parts}, each {c} x {h} x {w}'
 
     def __str__(self): return '\n  '.join([repr(self), *self.notes])
 
