@@ -115,7 +115,7 @@ may_import = {
                         'randomness', 'saving', 'views.page'},
     'commands.score': {'checks', 'measures.score', 'model', 'running.folders', 'running.options',
                        'saving', 'train'},
-    'commands.pictures': {'data', 'running.options', 'sample', 'saving'},
+    'commands.pictures': {'commands.tiles', 'data', 'running.options', 'sample', 'saving'},
     'commands.starting': {'command', 'data', 'model', 'running.folders', 'running.options'},
     'commands.embed': {'checks', 'measures.embedding', 'model', 'running.folders',
                        'running.options', 'saving', 'train', 'views.atlas'},

@@ -49,7 +49,7 @@ def column(
     "One number of each epoch"
     return [row.get(name, math.nan) for row in rows]
 
-# %% ../../nbs/package/commands/curves.ipynb #3b89b5f0
+# %% ../../nbs/package/commands/curves.ipynb #a85eef45
 quantities = dict(elbo='ELBO', rate='rate', distortion='distortion')
 shades = dict(train='#8a93a3', test='#2f74e0')
 spoken = dict(train='training', test='test')
@@ -58,15 +58,19 @@ def draw_panel(
     ax,         # axes of matplotlib
     rows:list,  # from `rows_of`
     name:str,   # elbo, rate or distortion
+    most:int=600, # epochs to draw, about: of more, every second one, or third, or so on
 ):
     "One quantity of training and test against epochs"
-    epochs = range(1, len(rows) + 1)
-    dots = 'o' if len(rows) < 10 else None
+    n = len(rows)
+    every = max(1, n//most)
+    first = (n - 1)%every                                     # so that the last one is drawn
+    epochs = range(1 + first, n + 1, every)
+    dots = 'o' if n < 10 else None
     for part,shade in shades.items():
-        values = column(rows, f'{part}_{name}')
+        values = column(rows[first::every], f'{part}_{name}')
         if not all(map(math.isnan, values)):
             ax.plot(epochs, values, color=shade, label=spoken[part], marker=dots, markersize=4)
-    ax.set(xlabel='epoch', ylabel='nats per image', xlim=(min(1, len(rows) - 1), len(rows) + 0.2))
+    ax.set(xlabel='epoch', ylabel='nats per image', xlim=(min(1, n - 1), n + 0.2))
     ax.set_title(quantities[name], fontsize=11)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     ax.grid(alpha=0.25)

@@ -35,6 +35,7 @@ def write_pictures(
     seed:int,        # of the draws
 ):
     "samples.png: draws from the prior; reconstructions.png: test images and what is made of them"
+    from convvae.commands.tiles import evenly
     from convvae.sample import compare, grid, labels_of
     from convvae.saving import replacing
     drawn = model.sample(num_samples, seed=seed, y=labels_of(model, num_samples))
@@ -42,8 +43,9 @@ def write_pictures(
         grid(drawn).save(draft)
     if not len(images.test):
         return
-    x = as_trained(images.test[:12], binarize, seed).to(model.device)
-    y = images.test_labels[:12] if model.n_classes else None
+    some = evenly(len(images.test), 12)      # the first would be of one class in a sorted folder
+    x = as_trained(images.test[some], binarize, seed).to(model.device)
+    y = images.test_labels[some] if model.n_classes else None
     with replacing(out/'reconstructions.png') as draft:
         compare(model, x, y).save(draft)
 

@@ -105,7 +105,7 @@ def on_numbers(
             'is made for black and white. With --binarize in training and evaluation, or with '
             'another likelihood, the numbers would be bounds on log p(x).')
 
-# %% ../../nbs/package/commands/report.ipynb #45ea5dff
+# %% ../../nbs/package/commands/report.ipynb #0970c30a
 def on_pairs(
     some:Seen, # from `seen`; or None
 )->str:
@@ -140,8 +140,6 @@ def texts(
     c,h,w = images.image_size
     name = Path(str(images.name)).name
     points = 'draws from the model' if some is None else f'{some.part} images'
-    names = images.classes if len(images.classes) <= 12 else ()
-    colours = ', '.join(f'{i} {name}' for i,name in enumerate(names) if name != str(i))
     return dict(
         title=run.resolve().name,
         lead=f'{n:,} parameters and {model.latent_dim:,} latents; {name}, '
@@ -149,8 +147,7 @@ def texts(
         about_pairs=on_pairs(some),
         about_draws=on_draws(model),
         about_explorer=f'Move over the map or pull the sliders: the picture is decoded at once, in '
-                       f'this page. The points are {points}'
-                       f'{f"; their classes: {colours}" if colours else ""}.',
+                       f'this page. The points are {points}.',
         about_curves=f'{headline(rows)}.' if rows else '',
         version=version('convvae'))
 

@@ -158,7 +158,7 @@ def misfit(train:Observations, test:Observations)->Finding|None:
     grey = share_within(test.x, 0, 1)
     if not test.fits.all():
         advice = 'binarize=True, as for handwriting'
-        if share_within(test.x, 0.1, 0.9) > 0.6:
+        if share_within(test.x, 0.1, 0.9) > 0.6 or test.x.shape[1] > 1:  # no handwriting
             advice = "likelihood='gaussian' or 'discretized_logistic'"
         return Finding(
             fault,
