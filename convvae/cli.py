@@ -80,6 +80,7 @@ def train(
     "Train a convolutional VAE; leaves model, history and pictures in the run's folder"
     options = dict(locals())
     from convvae.commands.curves import write_curves
+    from convvae.commands.words import command_line
     from convvae.running.start import check_plan
     from convvae.train import fit, pick_device
     check_plan(epochs, batch_size, lr, max_seconds)  # before images are read, which may take long
@@ -92,8 +93,9 @@ def train(
         engine.print(f'  decoded once into {images.cache}: delete that folder to decode anew')
     goal = goal_of(objective, len(images.train), k, beta, warm_up, free_bits)
     engine.print(describe(out, model, engine))
+    made = command_line(options | dict(data=images.name), train)
     passed = {name: options.pop(name) for name in signature(fit).parameters if name in options}
-    settings = options | dict(data=images.name, objective=objective, beta=beta)
+    settings = options | dict(data=images.name, objective=objective, beta=beta, command=made)
     del settings['num_samples']
     history = fit(model, images, **passed | goal | dict(
         out=out, settings=settings, started=partial(point_latest, out)))
@@ -140,7 +142,7 @@ def evaluate(
     if diagnose:
         print(f'{findings or "faults are looked for on the images of the run: leave out --data"}\n')
     print(f'pictures: {run/"samples.png"}, {run/"reconstructions.png"}')
-    print(write_report(run, model, images, metrics, findings, settings, train))
+    print(write_report(run, model, images, metrics, findings, settings))
 
 # %% ../nbs/package/07_cli.ipynb #4579c4d4
 def fit_to_training(

@@ -120,8 +120,9 @@ may_import = {
     'commands.embed': {'checks', 'measures.embedding', 'model', 'running.folders',
                        'running.options', 'saving', 'train', 'views.atlas'},
     'cli': {'checks', 'command', 'commands.curves', 'commands.embed', 'commands.pictures',
-            'commands.report', 'commands.score', 'commands.starting', 'evaluate', 'model',
-            'running.folders', 'running.options', 'running.start', 'sample', 'saving', 'train'},
+            'commands.report', 'commands.score', 'commands.starting', 'commands.words',
+            'evaluate', 'model', 'running.folders', 'running.options', 'running.start', 'sample',
+            'saving', 'train'},
 }
 
 def name_of(path):

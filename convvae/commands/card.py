@@ -12,7 +12,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, ModelCard, ModelCardData
 
-from .words import about_model, command_line, in_words
+from .words import about_model, in_words, without_folders
 from ..running.options import read_json, settings_in
 from ..sample import grid, labels_of
 from ..saving import replacing
@@ -27,7 +27,6 @@ def card_text(
     settings:dict, # of run.json
     metrics:dict,  # of metrics.json
     there:list,    # names of the pictures that lie beside the card, without .png
-    command=None,  # the function behind convvae_train
 )->str:
     "A card in the hub's form"
     c,h,w = model.image_size
@@ -45,8 +44,8 @@ def card_text(
         parts.append(f'**Data**: {name}{of}.')
     if model.classes:
         parts.append(f'**Classes**: {", ".join(model.classes[:100])}.')
-    if settings:
-        made = command_line(settings | dict(data=name), command)
+    if 'command' in settings:  # a run from Python has none
+        made = without_folders(settings['command'])
         parts.append(f'**Command**:\n\n```sh\n{made}\n```')
     if metrics:
         rows = [f'| {row.label} | {row.text} | {row.unit} | {row.meaning} |'
@@ -62,7 +61,6 @@ def write_card(
     folder:Path,  # the card and its pictures are written there
     repo_id:str,  # user/name
     run:Path=None,# the folder of its run, for command, numbers and pictures
-    command=None, # the function behind convvae_train
 )->Path:          # README.md
     "README.md with what is known of a model, and the pictures it shows"
     folder = Path(folder)
@@ -75,8 +73,7 @@ def write_card(
     there = [name for name in pictures if (folder/f'{name}.png').exists()]
     settings,metrics = (settings_in(run), read_json(Path(run)/'metrics.json')) if run else ({}, {})
     with replacing(folder/'README.md') as draft:
-        card = ModelCard(card_text(model, repo_id, settings, metrics, there, command))
-        card.save(draft)
+        ModelCard(card_text(model, repo_id, settings, metrics, there)).save(draft)
     return folder/'README.md'
 
 def push(

@@ -7,7 +7,6 @@ __all__ = []
 
 # %% ../../nbs/package/commands/report.ipynb #e05f0197
 import tempfile
-from collections.abc import Callable
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +17,7 @@ from markupsafe import Markup
 from .curves import headline, panel_svg, quantities, rows_of
 from .tiles import Seen, draws, pairs, seen
 from .words import about_images, about_model, about_training
-from .words import command_line, in_channels, in_words
+from .words import again, in_channels, in_words
 from ..data import Images
 from ..randomness import seeded
 from ..saving import replacing, writing
@@ -159,8 +158,7 @@ def write_report(
     metrics=None,   # from `evaluate`
     findings=None,  # from `diagnose`: a list of `Finding`; None if it was not asked
     settings=None,  # of run.json
-    command:Callable=None,  # the function behind convvae_train, whose defaults are not repeated
-    limit:int=3_000_000,    # bytes
+    limit:int=3_000_000, # bytes
 )->Path:            # report.html
     "One self-contained page about a run: pictures, numbers in words, faults, and an explorer"
     run,metrics,settings = Path(run),dict(metrics or {}),dict(settings or {})
@@ -175,7 +173,7 @@ def write_report(
         findings=findings, pairs=pairs(model, images, some), draws=draws(model, images),
         curves=curves_of(rows), rows=named, about_numbers=on_numbers(metrics),
         facts=[*(facts | about_training(settings, rows)).items()],
-        command=command_line(settings, command, run),
+        command=again(settings, run),
         about_command='The command trains the same model again, into a folder of its own.',
         contents=[(id, name) for id,name in headings.items()
                   if id not in ('curves', 'numbers') or dict(curves=rows, numbers=named)[id]])

@@ -192,18 +192,32 @@ def option(
     return f'--{name}{between}{text}'
 
 def command_line(
-    settings:dict,          # of a run.json
-    func,                   # the command's function, whose defaults are left out; or None
-    run:Path='.',           # the run's folder, for where no function is given
+    options:dict,             # of the command
+    func,                     # its function, whose defaults are left out
     name:str='convvae_train', # of the command
 )->str:
-    "The command that makes a run with these settings"
-    if func is None:
-        return f'{name} {option("like", Path(run)/"run.json")}'
+    "The command that makes a run with these options"
     words = [name]
     for parameter in signature(func).parameters.values():
-        value = settings.get(parameter.name)
+        value = options.get(parameter.name)
         usual = value is None or value is False or value == parameter.default
         if not usual and parameter.name not in not_repeated:
             words.append(option(parameter.name, value))
     return ' '.join(words)
+
+def again(
+    settings:dict, # of run.json
+    run:Path,      # the folder it lies in
+)->str:
+    "The command that makes the run again, which a run from Python does not have"
+    return settings.get('command') or f'convvae_train {option("like", Path(run)/"run.json")}'
+
+def without_folders(
+    line:str, # a command line
+)->str:
+    "It, for other machines: of a path that it reads, only the last part"
+    words = shlex.split(line)
+    for i,word in enumerate(words[:-1]):
+        if word in ('--data', '--init', '--like'):
+            words[i + 1] = Path(words[i + 1]).name or words[i + 1]
+    return shlex.join(words)

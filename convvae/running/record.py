@@ -84,7 +84,7 @@ class Run:
         "Go back to where the run was saved"
         state = read_checkpoint(self.out, (*self.kept, *self.parts))
         differ = [f'{k} was {state["plan"].get(k)}, now {v}' for k,v in self.plan.items()
-                  if state['plan'].get(k) != v]
+                  if k != 'command' and state['plan'].get(k) != v]  # that is only for people
         if differ:
             raise ValueError(f'{self.out} was started with other settings ({"; ".join(differ)}): '
                              'give the same, or another folder')
