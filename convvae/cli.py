@@ -8,6 +8,7 @@ __all__ = ['train', 'evaluate', 'sample']
 # %% ../nbs/package/07_cli.ipynb #88aede22
 import json
 import os
+import shlex
 from dataclasses import replace
 from functools import partial
 from inspect import signature
@@ -24,14 +25,22 @@ from .running.options import as_trained, goal_of, images_of
 
 # %% ../nbs/package/07_cli.ipynb #f92d36d2
 def describe(
-    out:Path, # the run's folder
-    model,    # a `ConvVAE`
-    engine,   # from `pick_device`
+    out:Path,     # the run's folder
+    model,        # a `ConvVAE`
+    engine,       # from `pick_device`
+    n:int,        # training images
+    options:dict, # of `train`
 )->str:
-    "One line about what is going to be trained, and where"
-    n = sum(p.numel() for p in model.parameters())
+    "What is going to be trained, where, and for how long"
+    from convvae.running.start import enough_epochs
+    parameters = sum(p.numel() for p in model.parameters())
     processes = f', {engine.num_processes} processes' if engine.num_processes > 1 else ''
-    return f'{out}: {n:,} parameters on {engine.device}{processes}'
+    seconds,size = options['max_seconds'],options['batch_size']
+    epochs = options['epochs'] or (None if seconds else enough_epochs(n, size))
+    long = ' or '.join([*([f'{epochs:,} epochs'] if epochs else []),
+                        *([f'{seconds:g} seconds'] if seconds else [])])
+    return (f'{out}: {parameters:,} parameters on {engine.device}{processes}; '
+            f'{long}, each epoch {-(-n//size):,} steps of {min(n, size)} images')
 
 # %% ../nbs/package/07_cli.ipynb #b893e066
 def train(
@@ -92,7 +101,7 @@ def train(
     if images.cache:
         engine.print(f'  decoded once into {images.cache}: delete that folder to decode anew')
     goal = goal_of(objective, len(images.train), k, beta, warm_up, free_bits)
-    engine.print(describe(out, model, engine))
+    engine.print(describe(out, model, engine, len(images.train), options))
     made = command_line(options | dict(data=images.name), train)
     passed = {name: options.pop(name) for name in signature(fit).parameters if name in options}
     settings = options | dict(data=images.name, objective=objective, beta=beta, command=made)
@@ -106,6 +115,9 @@ def train(
     elbo = history[-1].get('test_elbo', history[-1]['train_elbo'])
     print(f'{out}: {len(history)} epochs are done, ELBO {elbo:.2f} nats per image; '
           'see samples.png, reconstructions.png and curves.png there')
+    run = shlex.quote(str(out))
+    print(f'next: convvae_evaluate --run {run}, convvae_sample --run {run}, '
+          f'or more epochs with convvae_train --init {run}')
 
 # %% ../nbs/package/07_cli.ipynb #9c8581b4
 def evaluate(
@@ -181,6 +193,7 @@ def sample(
     device:str=None,        # cpu, cuda or mps (default: the fastest present)
 ):
     "Draw new images from a run's model into samples.png"
+    from convvae.data import class_name
     from convvae.model import ConvVAE
     from convvae.sample import labels_of, save_gif, walk
     from convvae.train import pick_device
@@ -201,11 +214,14 @@ def sample(
     fitted = fit_to_training(model, run, data, mixture) if mixture else None
     y = labels_of(model, num_samples, label)
     x = model.sample(num_samples, temperature, seed, y, fitted)
-    write_samples(x, out, files)
+    told = '' if label is None else f', class {class_name(model.classes, label)}'
+    title = f'{num_samples} draws from {run.resolve().name}, seed {seed}{told}'
+    kept = write_samples(x, out, files, title)
     if gif:
         film = walk(model, model.embed(x, y), steps=12, y=y)
         save_gif(film, out/'samples.gif', seconds=0.08*len(film), back=False)
-    print(f'{num_samples} images with seed {seed} in {out/"samples.png"}')
+    print(f'{num_samples} images with seed {seed} in {out/"samples.png"}'
+          + (f'; those of training are {kept.name} now' if kept else ''))
 
 # %% ../nbs/package/07_cli.ipynb #3bef6e0f
 train_command = command(train, like=True, earlier=partial(earlier, train))

@@ -27,16 +27,26 @@ from .loss import latent_rate
 from .randomness import seeded
 from .saving import replacing
 
+# %% ../nbs/package/04_sample.ipynb #136d407e
+def full_rows(
+    n:int, # images
+)->int:    # images in a row
+    "Eight or about so many in a row, if that makes all rows full; else eight"
+    if n <= 8:
+        return max(1, n)
+    return next((k for k in (8, 7, 9, 6, 10, 5, 11, 12) if n % k == 0), 8)
+
 # %% ../nbs/package/04_sample.ipynb #defaa0cd
 def grid(
     images:Tensor,   # (N,C,H,W) in [0,1]; of other than 1 or 3 channels the first is shown
-    ncol:int=8,      # images in a row
+    ncol:int=None,   # images in a row; about eight, so that all rows are full, if not given
     scale:int=None,  # how often each pixel is repeated; for images of about 64 pixels if not given
     gap:int=1,       # pixels between images, before they are repeated
 )->Image.Image:      # shows itself in a notebook; has `save`
     "One picture of many images"
     if images.shape[1] not in (1, 3):
         images = images[:, :1]
+    ncol = ncol or full_rows(len(images))
     if scale is None:
         scale = max(1, round(64/images.shape[-1]))
     pixels = images.detach().float().cpu().clamp(0, 1)

@@ -17,7 +17,7 @@ from torch import nn
 from .chunks import progress
 from .data import Batches, Images
 from .loss import distortion, objective, rate
-from .running.live import AfterStep, gentle_stop, live_plot, reporters
+from .running.live import AfterStep, bar_format, finish, gentle_stop, live_plot, reporters
 from .running.record import Run
 from .running.shards import pick_device
 from convvae.running.start import (
@@ -131,7 +131,7 @@ def fit(
     log_with=None,        # tensorboard, wandb or another of accelerate's trackers
     save_minutes:float=5.,  # save also within an epoch, if it takes longer than this
     max_seconds:float=None, # a budget of time for the steps, which the learning rate is fitted to
-    report=None,          # called with the history after each epoch: `live_plot()`, for instance
+    report=None,          # called with the history after each epoch; in a notebook `live_plot()`
     started=None,         # called once the run's folder is ready, before the first step
     now=time.perf_counter,  # tells the time in seconds
 )->list:                  # a dict for each epoch: nats per image, learning rate, time
@@ -153,8 +153,8 @@ def fit(
     open_run(run, step, images, seed, resume, overwrite, engine, started)
     batches.epoch,batches.step = len(run.history),run.step
     bar = progress(total=clock.steps if epochs else None, initial=clock.taken, unit='step',
-                   hidden=not engine.is_main_process)
-    reports = reporters(bar, report, engine, plan if log_with else None)
+                   bar_format=bar_format(max_seconds), hidden=not engine.is_main_process)
+    reports = reporters(bar, report, engine, plan if log_with else None, step.kept)
     network = engine.prepare(torch.compile(model) if compile else model)
     goal = weigh(objective, beta, clock)
 
@@ -170,6 +170,7 @@ def fit(
             for tell in reports:
                 tell(run.history)
             after.saved()
+    finish(reports, run.history)
 
     model.load_state_dict(run.best['weights'] if run.best else step.kept.state_dict())
     run.save_model(model.eval())  # also where a kill came between checkpoint and model

@@ -6,7 +6,10 @@
 __all__ = []
 
 # %% ../../nbs/package/commands/pictures.ipynb #0275027d
+import math
 from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
 
 from ..running.options import as_trained, telling
 
@@ -26,6 +29,34 @@ def label_of(
     raise ValueError(f'--label {text} is no class of this model: choose one of {known}')
 
 # %% ../../nbs/package/commands/pictures.ipynb #312b0355
+def captioned(
+    picture:Image.Image, # grey or in colour
+    title:str,           # what it is, and of what
+    rows:tuple=(),       # what each row shows
+    size:int=14,         # of the letters, in pixels
+)->Image.Image:          # in the same mode
+    "A picture that says what it is"
+    font,edge = ImageFont.load_default(size),size//2
+    left = edge + (math.ceil(max(map(font.getlength, rows))) + edge if rows else 0)
+    width = max(left + picture.width, edge + math.ceil(font.getlength(title))) + edge
+    sheet = Image.new(picture.mode, (width, picture.height + 3*edge + size), 'white')
+    sheet.paste(picture, (left, 2*edge + size))
+    draw = ImageDraw.Draw(sheet)
+    draw.text((edge, edge), title, fill='black', font=font)
+    for i,text in enumerate(rows):
+        middle = 2*edge + size + (i + 0.5)*picture.height/len(rows)
+        draw.text((edge, middle), text, fill='black', font=font, anchor='lm')
+    return sheet
+
+def title_of(
+    run:Path, # its folder
+)->str:
+    "The name of a run, and how its training ended"
+    from convvae.commands.curves import headline, rows_of
+    history = Path(run)/'history.csv'
+    name = Path(run).resolve().name
+    return f'{name}: {headline(rows_of(history))}' if history.is_file() else name
+
 def write_pictures(
     model,           # a `ConvVAE`
     images,          # `Images`, for the reconstructions
@@ -38,34 +69,42 @@ def write_pictures(
     from convvae.commands.tiles import evenly
     from convvae.sample import compare, grid, labels_of
     from convvae.saving import replacing
+    title = title_of(out)
     drawn = model.sample(num_samples, seed=seed, y=labels_of(model, num_samples))
     with replacing(out/'samples.png') as draft:
-        grid(drawn).save(draft)
+        captioned(grid(drawn), f'{num_samples} draws from {title}').save(draft)
     if not len(images.test):
         return
     some = evenly(len(images.test), 12)      # the first would be of one class in a sorted folder
     x = as_trained(images.test[some], binarize, seed).to(model.device)
     y = images.test_labels[some] if model.n_classes else None
     with replacing(out/'reconstructions.png') as draft:
-        compare(model, x, y).save(draft)
+        both = captioned(compare(model, x, y), f'Test images of {title}', ('image', 'decoded'))
+        both.save(draft)
 
 def write_samples(
     x,          # (N,C,H,W) in [0,1]
     out:Path,   # the folder
     files:bool, # also each image in a file of its own?
-):
+    title:str,  # what they are
+)->Path:        # where the picture went that training had left there; None if there was none
     "samples.png, and perhaps samples/000.png and so on"
     from convvae.sample import grid
     from convvae.saving import replacing
     out.mkdir(parents=True, exist_ok=True)
-    with replacing(out/'samples.png') as draft:
-        grid(x).save(draft)
+    first,kept = out/'samples.png',out/'samples_of_training.png'
+    moved = first.exists() and (out/'run.json').exists() and not kept.exists()
+    if moved:
+        first.rename(kept)
+    with replacing(first) as draft:
+        captioned(grid(x), title).save(draft)
     if not files:
-        return
+        return kept if moved else None
     (out/'samples').mkdir(exist_ok=True)
     for i,im in enumerate(x.cpu()):
         with replacing(out/'samples'/f'{i:03}.png') as draft:
             grid(im[None], scale=1, gap=0).save(draft)
+    return kept if moved else None
 
 # %% ../../nbs/package/commands/pictures.ipynb #c3d795a4
 def named_pictures(
@@ -103,7 +142,8 @@ def write_named(
         x,y = named_pictures(model, reconstruct, label)
         written.append(out/'reconstructed.png')
         with replacing(written[-1]) as draft:
-            compare(model, x, y).save(draft)
+            captioned(compare(model, x, y), 'Pictures and what the model makes of them',
+                      ('picture', 'decoded')).save(draft)
     if morph:
         x,y = named_pictures(model, morph, label)
         if len(x) < 2:

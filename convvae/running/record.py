@@ -22,7 +22,7 @@ from ..saving import clear_leftovers, replacing
 # %% ../../nbs/package/running/record.ipynb #31a52502
 run_files = (
     'checkpoint.pt', 'history.csv', 'model.safetensors', 'config.json', 'run.json', 'metrics.json',
-    'samples.png', 'reconstructions.png', 'curves.png', 'report.html',
+    'samples.png', 'samples_of_training.png', 'reconstructions.png', 'curves.png', 'report.html',
 )
 
 def holds_run(
