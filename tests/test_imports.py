@@ -29,7 +29,7 @@ may_import = {
 
     'sources.maps': set(),
     'sources.pixels': set(),
-    'sources.images': {'chunks', 'randomness', 'sources.pixels'},
+    'sources.images': {'checks', 'chunks', 'randomness', 'sources.pixels'},
     'sources.digits': {'sources.images'},
     'sources.sprites': {'sources.images'},
     'sources.arrays': {'checks', 'sources.images', 'sources.pixels'},
@@ -51,7 +51,7 @@ may_import = {
     'sources.huggingface': {'randomness', 'sources.cache', 'sources.images', 'sources.keeping',
                             'sources.notes', 'sources.reading'},
     'sources.pairs': {'sources.cache', 'sources.images', 'sources.notes', 'sources.reading'},
-    'sources.fitting': {'sources.images'},
+    'sources.fitting': {'checks', 'sources.images'},
     'sources.objects': {'sources.arrays', 'sources.folder', 'sources.huggingface',
                         'sources.images', 'sources.pairs'},
     'data': {'checks', 'chunks', 'randomness', 'sources.arrays', 'sources.cache', 'sources.digits',

@@ -155,8 +155,8 @@ def place_for(folder:Path)->str:
     "The variable that says where a folder of ours lies"
     if folder.name.startswith(once):
         return 'TMPDIR'
-    data = os.environ.get('CONVVAE_DATA')
-    return 'CONVVAE_DATA' if data and folder.is_relative_to(data) else 'XDG_CACHE_HOME'
+    data = Path(os.environ.get('CONVVAE_DATA', '')).expanduser()
+    return 'CONVVAE_DATA' if folder.parent == data/'folders' else 'XDG_CACHE_HOME'
 
 @contextmanager
 def alone_in(
