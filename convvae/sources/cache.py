@@ -177,7 +177,8 @@ def report_broken(
 # %% ../../nbs/package/sources/cache.ipynb #2bf2d2ce
 def decoding(pictures:Pictures)->str: # decoding 60,000 images (a/0.png and so on)
     "What a process says that it does"
-    return f'decoding {len(pictures.sources):,} images ({one_line(pictures.sources[0])} and so on)'
+    first = ', '.join(map(one_line, pictures.sources[:1]))
+    return f'decoding {len(pictures.sources):,} images ({first} and so on)'
 
 def decode(
     cache:Path,                # the folder that keeps the result

@@ -145,7 +145,7 @@ def wait_for(
         lock.acquire(timeout=patience)
     except Timeout:
         try:
-            other = one_line(holder.read_text(errors='replace'))
+            other = one_line(holder.read_text(encoding='utf-8', errors='replace'))
         except OSError:
             other = 'another process'
         print(f'waiting for {other} in {one_line(holder.parent)}', file=sys.stderr, flush=True)
@@ -171,7 +171,7 @@ def alone_in(
         try:
             clear_leftovers(cache)
             with suppress(OSError):  # a full disk is none of a reader's business
-                holder.write_text(f'process {os.getpid()}, which is {doing},')
+                holder.write_text(f'process {os.getpid()}, which is {doing},', encoding='utf-8')
             yield
         finally:
             with suppress(OSError):
