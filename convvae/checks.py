@@ -49,9 +49,9 @@ def pick(
 
 # %% ../nbs/package/checks.ipynb #c4ec000f
 def one_line(text)->str: # of a name or an exception
-    "A text without line ends, and without bytes that cannot be printed; never empty"
-    printable = str(text).encode(errors='backslashreplace').decode()
-    return ' '.join(printable.split()) or type(text).__name__
+    "A text without line ends, and without what cannot be printed or steers a terminal; never empty"
+    words = ' '.join(str(text).split()) or type(text).__name__
+    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in words)
 
 # %% ../nbs/package/checks.ipynb #9fb1cae7
 def check_sizes(

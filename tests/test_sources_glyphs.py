@@ -44,7 +44,12 @@ def test_two_at_once_draw_once():
     said.add(f'{images.fingerprint} {images.train.long().sum()}\n')
     assert len(said) == 1, said
     assert kept.stat().st_mtime_ns == written
-    assert {*os.listdir(kept.parent)} <= {kept.name, 'lock'}
+    assert {*os.listdir(kept.parent)} <= {kept.name, kept.with_suffix('.json').name, 'lock'}
+    damaged = bytearray(kept.read_bytes())
+    damaged[1000] ^= 1
+    kept.write_bytes(damaged) # of the same size
+    assert load_images('glyphs', 8).fingerprint == images.fingerprint
+    assert kept.read_bytes() != damaged
 
 def test_a_killed_drawing_leaves_nothing_that_is_taken_for_whole(monkeypatch):
     draw = glyphs.draw_letter

@@ -12,16 +12,15 @@ import mmap
 import os
 import tempfile
 import warnings
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from ..checks import one_line
 from ..randomness import digest
-from ..saving import clear_leftovers, replacing
+from .keeping import alone_in, clear_beside, confirmed, names_to_disk, once
+from .keeping import read_note, reserve, sealed, to_disk, write_note
 from .maps import mapped
 from .pixels import extent, read_header, to_pixels
 from .plan import Plan, first_guess, survey, with_range
@@ -33,18 +32,6 @@ def cache_root()->Path: # the folder that decoded images are kept in
     return Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache').expanduser()/'convvae'
 
 # %% ../../nbs/package/sources/cache.ipynb #5724fd18
-def reserve(
-    f,        # an open file
-    size:int, # bytes
-):
-    "Make a file so large, on a disk that has room for it: an OSError otherwise"
-    if hasattr(os, 'posix_fallocate'):
-        os.posix_fallocate(f.fileno(), 0, size)
-    else:
-        for _ in range(0, size, 2**20):
-            f.write(bytes(2**20))
-        f.truncate(size)
-
 def read_one(
     im, # as Pillow opened it, or an array
     plan:Plan,
@@ -81,6 +68,20 @@ def fill(
         f.truncate(len(kept)*each)
     return headers
 
+def fill_as_planned(
+    path:Path, # of the file to be
+    pictures:Pictures,
+    plan:Plan, # which may be a guess
+    **asked,   # as for `Plan.at`
+)->Plan:       # that of all pictures; the file holds the pixels that it asks for
+    "Fill a file, once more if the pictures turn out to be other than planned"
+    while True:
+        plan = with_range(plan, pictures)
+        actual = survey(fill(path, pictures, plan.at(**asked)), plan.value_range)
+        if actual.at(**asked).shape == plan.at(**asked).shape and not actual.lacks_range:
+            return actual
+        plan = actual
+
 # %% ../../nbs/package/sources/cache.ipynb #fcc993f6
 def plan_file(
     stem:Path, # a path without the ending
@@ -100,59 +101,63 @@ def kept_plan(
     stem:Path,
     pictures:Pictures,
     **asked,  # as for `Plan.at`
-)->Plan|None:
+)->tuple[Plan|None,dict]: # name of a file with pixels -> its seal
     "The plan of an earlier reader, if there is one and what was broken is broken still"
+    note = read_note(plan_file(stem))
     try:
-        held = json.loads(plan_file(stem).read_text())
-        plan = Plan(**{name: in_tuples(value) for name,value in held.items()})
-        plan.shape, plan.kinds.items()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+        plan = Plan(**{name: in_tuples(value) for name,value in note['plan'].items()})
+    except (KeyError, TypeError):  # none, or one of a later version
+        return None, {}
     again = replace(pictures, sources=[pictures.sources[k] for k,_ in plan.broken])
     def try_to_read(im, _): read_one(im, plan.at(**asked), pictures)
-    mended = any(failure is None for failure in again.each(try_to_read))
-    return None if mended else plan
+    mended = None in again.each(try_to_read)
+    return (None, {}) if mended else (plan, note['seals'])
 
-def is_whole(
-    path:Path, # of the pixels
-    plan:Plan, # of their size
-    n:int,     # how many pictures there are
+def note_plan(
+    stem:Path,
+    plan:Plan,
+    seals:dict, # as from `kept_plan`
+):
+    "Keep what `kept_plan` gives"
+    write_note(plan_file(stem), dict(plan=json.loads(json.dumps(asdict(plan))), seals=seals))
+
+def is_there(
+    stem:Path,
+    plan:Plan,   # of the shape that is wanted
+    note:tuple,  # as from `kept_plan`
 )->bool:
-    "Are the pixels of all pictures there?"
-    size = (n - len(plan.broken))*math.prod(plan.shape)
-    return path.exists() and path.stat().st_size == size
+    "Are the pixels there, and as they were written? A warning if they are others"
+    path,(kept,seals) = pixels_file(stem, plan),note
+    seal = seals.get(path.name)
+    now = confirmed(path, seal)
+    if now is None and seal and path.exists():
+        warnings.warn(f'{one_line(path)} is not as it was written: the images are decoded anew',
+                      stacklevel=2)
+    if now != seal and now is not None:
+        note_plan(stem, kept, seals | {path.name: now})
+    return now is not None
 
 def publish(
     stem:Path,
     pictures:Pictures,
-    plan:Plan, # which may be a guess
-    **asked,   # as for `Plan.at`
-)->Plan:       # that of all pictures, for which there are pixels now
-    "Fill and put into place what a plan asks for, until the pictures turn out to be as planned"
-    while True:
-        plan = with_range(plan, pictures)
-        pixels = pixels_file(stem, plan.at(**asked))
-        with replacing(pixels, plan_file(stem)) as (draft, note):
-            actual = survey(fill(draft, pictures, plan.at(**asked)), plan.value_range)
-            note.write_text(json.dumps(asdict(actual)))
-        if actual.at(**asked).shape == plan.at(**asked).shape and not actual.lacks_range:
-            return actual
-        pixels.unlink()
-        plan = actual
+    plan:Plan,  # which may be a guess
+    seals:dict, # as from `kept_plan`
+    **asked,    # as for `Plan.at`
+)->Plan:        # that of all pictures, for which there are pixels now
+    "Fill and put into place what a plan asks for"
+    with tempfile.TemporaryDirectory(dir=stem.parent, prefix='.saving-') as beside:
+        draft = Path(beside)/'pixels.bytes'
+        actual = fill_as_planned(draft, pictures, plan, **asked)
+        with draft.open('r+b') as f:
+            to_disk(f)
+        pixels = pixels_file(stem, actual.at(**asked))
+        os.replace(draft, pixels)
+    names_to_disk(stem.parent)
+    others = seals if actual == plan else {}  # else they hold other pictures
+    note_plan(stem, actual, others | {pixels.name: sealed(pixels)})
+    return actual
 
 # %% ../../nbs/package/sources/cache.ipynb #d8d58d05
-@contextmanager
-def alone_in(cache:Path):
-    "A folder in which no other process reads or writes images meanwhile"
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache/'lock'):
-            clear_leftovers(cache)
-            yield
-    except OSError as e:
-        raise ValueError(f'cannot keep decoded images in {cache} ({e}): make room, or set '
-                         'XDG_CACHE_HOME to another folder') from e
-
 def report_broken(
     sources:list,  # of all pictures
     broken:tuple,  # (place, reason) of each that cannot be read
@@ -170,6 +175,11 @@ def report_broken(
     warnings.warn(f'{what} and are left out: {names}', stacklevel=4)
 
 # %% ../../nbs/package/sources/cache.ipynb #2bf2d2ce
+def decoding(pictures:Pictures)->str: # decoding 60,000 images (a/0.png and so on)
+    "What a process says that it does"
+    first = ', '.join(map(one_line, pictures.sources[:1]))
+    return f'decoding {len(pictures.sources):,} images ({first} and so on)'
+
 def decode(
     cache:Path,                # the folder that keeps the result
     key:str,                   # changes when an image does
@@ -181,16 +191,16 @@ def decode(
     "Every image brought to one size and one number of channels; done once, kept in `cache`"
     n,asked = len(pictures.sources),dict(image_size=image_size, channels=channels)
     stem = cache/digest(key, pictures.background, pictures.value_range)[:16]
-    with alone_in(cache):
-        plan = kept_plan(stem, pictures, **asked)
+    with alone_in(cache, decoding(pictures)):
+        plan,seals = kept_plan(stem, pictures, **asked)
         if plan is None:
             for old in (*cache.glob('*.json'), *cache.glob('*.bytes*')):
                 old.unlink()
             plan = first_guess(pictures)
+        if not is_there(stem, plan.at(**asked), (plan, seals)):
+            clear_beside(cache)
+            plan = publish(stem, pictures, plan, seals, **asked)
         wanted = plan.at(**asked)
-        if not is_whole(pixels_file(stem, wanted), wanted, n):
-            plan = publish(stem, pictures, plan, **asked)
-            wanted = plan.at(**asked)
         if plan.broken:
             report_broken(pictures.sources, plan.broken, skip_bad)
         return mapped(pixels_file(stem, wanted), *wanted.shape), plan.kept(n), wanted
@@ -202,5 +212,13 @@ def decode_once(
     skip_bad:bool=False,       # as for `decode`
 )->tuple:                      # as from `decode`
     "The same for pictures that nothing can be known of beforehand: the file is gone after use"
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # it stays mapped
-        return decode(Path(folder), 'once', pictures, image_size, channels, skip_bad)
+    asked = dict(image_size=image_size, channels=channels)
+    clear_beside(Path(tempfile.gettempdir())/once, f'{once}*')
+    with tempfile.TemporaryDirectory(prefix=once, ignore_cleanup_errors=True) as folder:
+        pixels = Path(folder)/'pixels.bytes'
+        with alone_in(Path(folder), decoding(pictures)):
+            plan = fill_as_planned(pixels, pictures, first_guess(pictures), **asked).at(**asked)
+            if plan.broken:
+                report_broken(pictures.sources, plan.broken, skip_bad)
+            x = mapped(pixels, *plan.shape)  # it stays mapped
+    return x, plan.kept(len(pictures.sources)), plan

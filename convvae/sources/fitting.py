@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import torch
 
+from ..checks import one_line
 from .images import Images, as_size, recoloured, resized
 
 # %% ../../nbs/package/sources/fitting.ipynb #811ce25c
@@ -44,8 +45,9 @@ def check_size(
         wanted,given = (' x '.join(map(str, size)) for size in sizes)
         _,h,w = model.image_size
         raise ValueError(f'this model takes {wanted} images (channels x height x width), and those '
-                         f'of {images.name} are {given}: build ConvVAE(images.image_size), or load '
-                         f'them with image_size=({h}, {w}), channels={model.image_size[0]}')
+                         f'of {one_line(images.name)} are {given}: build '
+                         f'ConvVAE(images.image_size), or load them with image_size=({h}, {w}), '
+                         f'channels={model.image_size[0]}')
 
 def all_to_test(
     images:Images, # none of which are held out, if the source had no split of its own
@@ -76,8 +78,9 @@ def matched(
         return images                        # numbers are numbers
     foreign = [name for name in images.classes if name not in known]
     if foreign and need:
-        raise ValueError(f'{images.name} has the class {foreign[0]!r}, and the model knows '
-                         f'{", ".join(known[:20])}: rename the folder, or leave its images out')
+        raise ValueError(f'{one_line(images.name)} has the class {foreign[0]!r}, and the model '
+                         f'knows {one_line(", ".join(known[:20]))}: rename the folder, or leave '
+                         'its images out')
     order = torch.tensor([(known + foreign).index(name) for name in images.classes])
     def renumbered(y): return None if y is None else order[y]
     return replace(images, train_labels=renumbered(images.train_labels), classes=(*known, *foreign),

@@ -19,6 +19,7 @@ from ..checks import one_line
 from ..randomness import digest
 from .cache import cache_root, decode
 from .images import Form, Images, check_form, sliced
+from .keeping import file_state, state_of
 from .layout import Layout, layout_of, read_table
 from .notes import annotated
 from .pixels import endings
@@ -61,7 +62,7 @@ def visible(
 
 def files_below(
     folder:Path, # of any depth
-)->list:         # (path within the folder, bytes, time of change) of each, sorted
+)->list:         # (path within the folder, bytes, times of change) of each, sorted
     "Every file below a folder, links followed, no folder entered twice"
     files,entered,to_enter = [],set(),['']
     for inside in to_enter:  # which grows
@@ -71,11 +72,11 @@ def files_below(
         entered.add((here.st_dev, here.st_ino))
         for name,status in visible(f'{folder}/{inside}'):
             if status is None:
-                files.append((inside + name, -1, -1))
+                files.append((inside + name, -1, -1, -1))
             elif stat.S_ISDIR(status.st_mode):
                 to_enter.append(f'{inside}{name}/')
             elif stat.S_ISREG(status.st_mode):
-                files.append((inside + name, status.st_size, status.st_mtime_ns))
+                files.append((inside + name, *state_of(status)))
     return sorted(files)
 
 def ending(name:str)->str:
@@ -84,7 +85,7 @@ def ending(name:str)->str:
 
 def image_files(
     folder:Path, # holds images, at any depth
-)->list:         # (path within the folder, bytes, time of change) of each, sorted
+)->list:         # (path within the folder, bytes, times of change) of each, sorted
     "Every image file below a folder"
     known = endings()
     return [f for f in files_below(folder) if ending(f[0]) in known]
@@ -159,7 +160,7 @@ def in_order(
 def load_pictures(
     name:str,         # what the set is called
     folder:Path,      # that the files are in
-    files:list,       # (path within the folder, bytes, time of change) of each picture
+    files:list,       # (path within the folder, bytes, times of change) of each picture
     layout:Layout,    # what they are for
     form:Form,        # what they are brought to
 )->Images:
@@ -224,8 +225,6 @@ def load_files(
         raise ValueError(f'{len(missing)} of {len(full)} files are not there, '
                          f'such as {one_line(missing[0])!r}: name files that are')
     folder = Path(os.path.commonpath([os.path.dirname(path) for path in full]))
-    states = [os.stat(path) for path in full]
-    files = [(os.path.relpath(path, folder), state.st_size, state.st_mtime_ns)
-             for path,state in zip(full, states, strict=True)]
+    files = [(os.path.relpath(path, folder), *file_state(path)) for path in full]
     name = full[0] if len(full) == 1 else f'{len(full):,} files in {folder}'
     return load_pictures(name, folder, files, layout_of([f[0] for f in files]), form)

@@ -6,7 +6,6 @@
 __all__ = ['glyph_factors', 'render_glyphs', 'load_glyphs']
 
 # %% ../../nbs/package/sources/glyphs.ipynb #61a70004
-import math
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,8 +16,10 @@ from torch import Tensor
 
 from ..randomness import digest
 from ..saving import replacing
-from .cache import alone_in, cache_root
+from .cache import cache_root
 from .images import Images, as_size, check_factors, split
+from .keeping import alone_in, confirmed, read_note, sealed, to_disk
+from .keeping import write_note
 from .maps import mapped
 
 # %% ../../nbs/package/sources/glyphs.ipynb #61a70007
@@ -118,11 +119,13 @@ def kept_glyphs(
     how = (glyph_factors, dials, optical_size, font_size, baseline, lean, finer)
     folder = cache_root()/'glyphs'
     path = folder/f'{digest(font, how)[:16]}.{size[0]}x{size[1]}.bytes'
-    whole = math.prod(glyph_factors.values())*math.prod(size)
-    with alone_in(folder):
-        if not path.exists() or path.stat().st_size != whole:
-            with replacing(path) as draft:
-                draft.write_bytes(render_glyphs(every_glyph(), size).numpy().tobytes())
+    note = path.with_suffix('.json')
+    with alone_in(folder, 'drawing glyphs'):
+        if not confirmed(path, read_note(note).get('seal')):
+            with replacing(path) as draft, draft.open('wb') as f:
+                f.write(render_glyphs(every_glyph(), size).numpy().tobytes())
+                to_disk(f)
+            write_note(note, dict(seal=sealed(path)))
         return mapped(path, 1, *size)
 
 # %% ../../nbs/package/sources/glyphs.ipynb #61a70016

@@ -7,7 +7,6 @@ __all__ = ['load_dataset']
 
 # %% ../../nbs/package/sources/huggingface.ipynb #d114d90a
 import hashlib
-import os
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from torch import Tensor
 from ..randomness import digest
 from .cache import cache_root, decode, decode_once
 from .images import Form, Images, check_form, sliced, split
+from .keeping import file_state
 from .notes import annotated
 from .reading import Pictures
 
@@ -66,17 +66,9 @@ def hash_of_pictures(
         picture = row[column] or {}
         content = picture.get('bytes')
         if content is None:
-            content = '/'.join(map(str, file_state(picture.get('path')))).encode()
+            content = repr((picture.get('path'), *file_state(picture.get('path')))).encode()
         sum_of_all.update(f'{len(content)}:'.encode() + content)
     return sum_of_all.hexdigest()
-
-def file_state(path:str|None)->tuple: # path, bytes, time of change
-    "What changes when a file does"
-    try:
-        status = os.stat(path)
-        return path, status.st_size, status.st_mtime_ns
-    except (OSError, TypeError):  # reading it will tell why
-        return path, -1, -1
 
 # %% ../../nbs/package/sources/huggingface.ipynb #2c7c9fcb
 def read_dataset(

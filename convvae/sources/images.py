@@ -18,6 +18,7 @@ import torch
 from PIL import ImageColor
 from torch import Tensor
 
+from ..checks import one_line
 from ..chunks import in_chunks
 from ..randomness import digest
 from .pixels import common_range, extent, to_bytes
@@ -68,7 +69,7 @@ class Images:
         parts = f'{len(self.train):,} images to train on, {len(self.test):,} to test'
         if not len(self.train):
             parts = f'{len(self.test):,} images'
-        return f'{self.name}: {parts}, each {c} x {h} x {w}'
+        return f'{one_line(self.name)}: {parts}, each {c} x {h} x {w}'
 
     def __str__(self): return '\n  '.join([repr(self), *self.notes])
 

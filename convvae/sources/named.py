@@ -19,6 +19,7 @@ from .digits import load_digits_32
 from .folder import image_files
 from .glyphs import load_glyphs
 from .images import Form, Images, as_bytes, sliced
+from .keeping import file_state
 from .reading import Pictures
 from .sprites import load_sprites
 
@@ -65,10 +66,11 @@ def load_omniglot(
 )->Images:
     "Characters, white on black: background set to train on, evaluation set to test on"
     parts = ('images_background/', 'images_evaluation/')
-    names = [n for n,*_ in image_files(root/'omniglot-py') if n.startswith(parts)]
+    files = [f for f in image_files(root/'omniglot-py') if f[0].startswith(parts)]
+    names = [name for name,*_ in files]
     cache = root/'folders'/'omniglot'
     sources = [f'{root}/omniglot-py/{n}' for n in names]
-    x,kept,_ = decode(cache, digest(*names), Pictures(sources), image_size)
+    x,kept,_ = decode(cache, digest(*files), Pictures(sources), image_size)
     characters = [n.rpartition('/')[0].partition('/')[2] for n in names]  # alphabet/character
     classes = sorted({c.replace('/', ' ') for c in characters})
     number = {c: i for i,c in enumerate(classes)}
@@ -86,7 +88,8 @@ def load_celeba(
     names = [*train.filename, *test.filename]
     cache = root/'folders'/'celeba'
     sources = [f'{root}/celeba/img_align_celeba/{n}' for n in names]
-    x,kept,_ = decode(cache, digest(*names), Pictures(sources, trim=15/178), image_size)
+    key = digest(*names, *map(file_state, sources))
+    x,kept,_ = decode(cache, key, Pictures(sources, trim=15/178), image_size)
     attributes = torch.cat([train.attr, test.attr])
     return sliced('celeba', cache, x, kept, len(train), attributes=attributes,
                   factors=tuple(n for n in train.attr_names if n))

@@ -48,7 +48,7 @@ def upright(
     im:Image.Image, # as Pillow opened it
 )->Image.Image:
     "The picture as the camera was held"
-    return ImageOps.exif_transpose(im) if im.getexif().get(orientation, 1) > 1 else im
+    return ImageOps.exif_transpose(im) if im.getexif().get(orientation, 1) != 1 else im
 
 def opaque(
     im:Image.Image,         # of any mode of 8 bits
@@ -100,7 +100,9 @@ def read_header(
         return Header((h, w), c, deep=im.dtype != np.uint8)
     w,h = im.size
     plain = im.format == 'PNG' and 'exif' not in im.info  # asking would decode a PNG to the end
-    lies_on_its_side = not plain and im.getexif().get(orientation, 1) >= 5
+    if im.format == 'TIFF':
+        w,h = im.tag_v2[256], im.tag_v2[257]  # as stored: Pillow has turned `size` already
+    lies_on_its_side = not plain and im.getexif().get(orientation) in (5, 6, 7, 8)
     deep = im.mode.startswith(('I', 'F'))
     cut = not deep and any(';16' in str(part[3]) for part in getattr(im, 'tile', ()))
     return Header((w, h) if lies_on_its_side else (h, w), 1 if im.mode in grey_modes else 3,

@@ -6,6 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/package/sources/reading.ipynb #b432b71b
+import mmap
 import os
 import sys
 import warnings
@@ -52,18 +53,30 @@ class Pictures:
     def each(self,
         read,          # PIL image or array, its place in `sources` -> what is wanted of it
         desc:str='',   # what the progress bar says; there is none without it
-    )->Iterator:       # what `read` gave for each, in order; for a broken picture, an exception
+    )->list:           # what `read` gave for each, in order; for a broken picture, an exception
         "`read` applied to every picture"
+        n,results = len(self.sources),[]
+        at_work = mmap.mmap(-1, n + 1)  # 1 for what is being read; seen by all processes
         def attempt(i):
+            at_work[i] = 1
             try:
                 with self.open(self.sources[i]) as im:
                     return read(im, i)
             except Exception as e:  # Pillow raises many kinds, some of which cannot be sent
                 return ValueError(one_line(e))
-        n = len(self.sources)
-        with warnings.catch_warnings(), progress(total=n, desc=desc, hidden=not desc) as bar:
-            warnings.simplefilter('ignore')  # what Pillow finds odd but can read
-            warnings.simplefilter('error', Image.DecompressionBombWarning)
-            for part in in_parallel(attempt, n):
-                bar.update(len(part))
-                yield from part
+            finally:
+                at_work[i] = 0
+        try:
+            with warnings.catch_warnings(), progress(total=n, desc=desc, hidden=not desc) as bar:
+                warnings.simplefilter('ignore')  # what Pillow finds odd but can read
+                warnings.simplefilter('error', Image.DecompressionBombWarning)
+                for part in in_parallel(attempt, n):
+                    bar.update(len(part))
+                    results += part
+        except RuntimeError as e:
+            if 'DataLoader worker' not in str(e): raise
+            left = [one_line(source) for i,source in enumerate(self.sources) if at_work[i]]
+            raise ValueError('a process that decodes has died, usually for want of memory, at '
+                             f'{" or ".join(left[:20]) or "some picture"}: remove that picture, '
+                             'make it smaller, or close other programs') from e
+        return results
