@@ -199,7 +199,8 @@ def command_line(
 )->str:
     "The command that makes a run with these settings"
     if func is None:
-        return f'{name} {option("like", Path(run)/"run.json")}'
+        of = [option('data', settings['data'])] if settings.get('data') else []  # no part of --like
+        return ' '.join([name, option('like', Path(run)/'run.json'), *of])
     words = [name]
     for parameter in signature(func).parameters.values():
         value = settings.get(parameter.name)
