@@ -65,8 +65,8 @@ may_import = {
     'running.start': {'checks', 'data', 'randomness', 'running.checkpoint', 'running.record',
                       'running.steps', 'zoo.likelihoods'},
     'running.live': set(),
-    'train': {'checks', 'chunks', 'data', 'loss', 'running.live', 'running.record', 'running.shards',
-              'running.start', 'running.steps'},
+    'train': {'checks', 'chunks', 'data', 'loss', 'running.live', 'running.record',
+              'running.shards', 'running.start', 'running.steps'},
 
     'measures.metrics': {'data'},
     'measures.closeness': set(),

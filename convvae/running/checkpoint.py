@@ -74,17 +74,17 @@ def alike(
     return type(now) is type(then)
 
 def check_part(
-    part,       # a module, an optimiser or another with a `state_dict`, into which it was loaded
+    part,       # a module, an optimiser or another with a `state_dict`
     state:dict, # what was saved
 ):
     "Raise a ValueError unless a part can go on from a saved state"
     fits = alike(part.state_dict(), state)
-    for group in getattr(part, 'param_groups', ()):  # of an optimiser
-        for p in group['params']:
-            moments = part.state.get(p, {})
-            shapes = {name: tuple(v.shape) for name,v in moments.items()}
-            wanted = dict(step=(), exp_avg=tuple(p.shape), exp_avg_sq=tuple(p.shape))
-            fits = fits and (not moments or shapes == wanted)
+    weights = [p for group in getattr(part, 'param_groups', ()) for p in group['params']]
+    for i,p in enumerate(weights):  # of an optimiser
+        moments = state['state'].get(i, {})
+        shapes = {name: tuple(v.shape) for name,v in moments.items()}
+        wanted = dict(step=(), exp_avg=tuple(p.shape), exp_avg_sq=tuple(p.shape))
+        fits = fits and (not moments or shapes == wanted)
     if not fits: raise ValueError(f'{type(part).__name__} cannot go on from it')
 
 def is_count(value)->bool:

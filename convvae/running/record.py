@@ -102,8 +102,8 @@ class Run:
         try:
             check_progress(state)
             for name,part in self.parts.items():
-                part.load_state_dict(state[name])
                 check_part(part, state[name])
+                part.load_state_dict(state[name])
         except Exception as e:  # torch raises many kinds
             raise ValueError(f'{self.out/"checkpoint.pt"} belongs to a model of another shape, '
                              f'or has been altered: {ways_on(self.out)}') from e
@@ -166,8 +166,8 @@ class Run:
         except (OSError, RuntimeError) as e:  # torch has its own word for a full disk
             n = len(self.history)
             if not self.out.is_dir():
-                raise OSError(f'{self.out} has been deleted or moved while the run was in epoch '
-                              f'{n + 1}: put it back and resume, or train again') from e
+                raise OSError(f'{self.out} has been deleted or moved during the training, before '
+                              f'epoch {n + 1}: put it back and resume, or train again') from e
             reason = getattr(e, 'strerror', None) or e
             raise OSError(f'{self.out} cannot take the checkpoint after {n} epochs ({reason}): '
                           'what was saved before is whole, so make room and resume') from e
