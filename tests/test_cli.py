@@ -313,7 +313,8 @@ def test_like_takes_settings_and_nothing_else(folders, tmp_path, monkeypatch, ca
     for wrong,why in ((dict(lr='fast'), 'lr is'), (dict(latent_dim=4.5), 'latent_dim is'),
                       (dict(binarize=1), 'binarize is'), (dict(channels=[8, 16]), 'channels is'),
                       (dict(ema=float('nan')), '--ema must be'),
-                      (dict(pieces=0), '--pieces must be'), (dict(data='faces'), 'name them with --data')):
+                      (dict(pieces=0), '--pieces must be'),
+                      (dict(data='faces'), 'name them with --data')):
         (tmp_path/'other.json').write_text(json.dumps(settings | wrong))
         status,_,error = said(cli.train_command, '--like other.json --out new', capsys)
         assert status == 2 and why in error and len(error.splitlines()) == 1, error
