@@ -63,7 +63,7 @@ may_import = {
     'running.record': {'running.checkpoint', 'running.folders', 'saving'},
     'running.shards': set(),
     'running.start': {'checks', 'data', 'randomness', 'running.checkpoint', 'running.record',
-                      'running.steps', 'zoo.likelihoods'},
+                      'running.steps', 'saving', 'zoo.likelihoods'},
     'running.live': set(),
     'train': {'checks', 'chunks', 'data', 'loss', 'running.live', 'running.record',
               'running.shards', 'running.start', 'running.steps'},

@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from .checkpoint import check_part, check_progress, compare
 from .checkpoint import read_checkpoint, spoilt, ways_on
 from .folders import alone
-from ..saving import clear_leftovers, replacing, write_json
+from ..saving import replacing, write_json
 
 # %% ../../nbs/package/running/record.ipynb #31a52502
 run_files = (
@@ -83,8 +83,6 @@ class Run:
         "Look for a run in the folder. Nothing is written yet"
         if resume and overwrite:
             raise ValueError('a run is either resumed or overwritten, not both')
-        if self.writes:
-            clear_leftovers(self.out)
         if self.out is None or not holds_run(self.out) or overwrite:
             return False
         if not resume:

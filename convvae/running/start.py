@@ -17,6 +17,7 @@ from ..randomness import seeded
 from .checkpoint import ways_on
 from .record import Run, machine
 from .steps import Stepper
+from ..saving import clear_leftovers
 from ..zoo.likelihoods import mean_table
 
 # %% ../../nbs/package/running/start.ipynb #e87d5dfc
@@ -180,6 +181,9 @@ def open_run(
         check_memory((12 + 4*bool(step.average))*weights, 'training this model')
     about = run.plan | run.ways | dict(fingerprint=images.fingerprint, content=content_of(images),
                                        machine=machine(engine))
+    if run.writes:
+        clear_leftovers(run.out)
+    engine.wait_for_everyone()
     resumed = run.find(resume, overwrite, about)
     engine.wait_for_everyone()
     if resumed and run.step > step.epoch_steps:
