@@ -6,7 +6,11 @@
 __all__ = []
 
 # %% ../nbs/package/checks.ipynb #c4ec0004
+import math
+from contextlib import suppress
 from numbers import Integral, Real
+from pathlib import Path
+from typing import NamedTuple
 
 # %% ../nbs/package/checks.ipynb #c4ec0007
 def at_least_one(
@@ -31,6 +35,51 @@ def in_range(
         name = 'whole number' if whole else 'number'
         raise ValueError(f'{what} must be a {name} from {low} to {high}, got {value!r}')
 
+# %% ../nbs/package/checks.ipynb #cd06daa9
+class Range(NamedTuple):
+    "Which numbers an option may have"
+    words: str            # what is said after "must be"
+    low: float            # the least that is allowed
+    high: float           # the most
+    whole: bool = False   # only whole numbers?
+    optional: bool = False # may it be None?
+
+smallest,largest = math.ulp(0.), math.nextafter(math.inf, 0)  # above 0 and finite
+count = Range('a whole number of at least 1', 1, 10**9, True)
+places = Range('a whole number of at least 0', 0, 10**9, True)
+amount = Range('at least 0', 0, largest)
+length = Range('above 0', smallest, largest)
+ranges = dict(
+    epochs=count._replace(optional=True), batch_size=count, lr=length,
+    max_seconds=length._replace(optional=True), latent_dim=count, stem=count, pieces=count,
+    k=count._replace(optional=True), patience=count._replace(optional=True), crop=places,
+    beta=amount._replace(optional=True), free_bits=amount, monitor=places,
+    warm_up=Range('a share, from 0 to 1', 0, 1),
+    ema=Range('at least 0 and below 1', 0, math.nextafter(1, 0)),
+    clip=length._replace(high=math.inf), save_minutes=amount._replace(high=math.inf),
+    seed=Range('a whole number from 0 to 4294967295', 0, 2**32 - 1, True, optional=True),
+    num_samples=count._replace(high=100_000), temperature=amount, mixture=places,
+    most=count, num_oddest=count, alpha=Range('a number from 1e-06 to 0.5', 1e-6, 0.5),
+)
+
+def check_options(
+    given:dict,     # option -> value; those that are not in `ranges` are left alone
+    before:str='',  # what their names begin with where they were given: -- on the command line
+):
+    "Raise a ValueError for a number out of its range"
+    for name in ranges.keys() & given.keys():
+        value,r = given[name],ranges[name]
+        if value is None and r.optional or name == 'beta' and callable(value):
+            continue
+        kind = Integral if r.whole else Real
+        number = isinstance(value, kind) and not isinstance(value, bool)
+        if number and r.low <= value <= r.high:
+            continue
+        words = r.words
+        if number and r.high < value and words in (count.words, amount.words, length.words):
+            words += f' and at most {r.high:,}' if r.whole else ' and finite'
+        raise ValueError(f'{before}{name} must be {words}, got {value!r}')
+
 # %% ../nbs/package/checks.ipynb #c4ec000b
 def pick(
     options:dict, # name -> part
@@ -53,6 +102,30 @@ def one_line(text)->str: # of a name or an exception
     words = ' '.join(str(text).split()) or type(text).__name__
     return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in words)
 
+# %% ../nbs/package/checks.ipynb #1a7526e2
+kinds = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a text',
+         dict: 'an object', list: 'a list'}
+
+def is_kind(
+    value,
+    kind:type, # one of `kinds`
+)->bool:
+    "Is it of the kind? A whole number is also a number; true and false are none"
+    wanted = {int: Integral, float: Real}.get(kind, kind)
+    return isinstance(value, wanted) and (kind is bool or not isinstance(value, bool))
+
+def check_kinds(
+    path:Path,   # the file that they come from, for the message
+    values:dict, # name -> value; None stands for nothing
+    wanted:dict, # name -> kind, one of `kinds`
+):
+    "Raise a ValueError where a file holds what does not belong there"
+    for name,kind in wanted.items():
+        value = values.get(name)
+        if value is not None and not is_kind(value, kind):
+            raise ValueError(f'{path} has been altered: {name} is {one_line(repr(value))[:60]}, '
+                             f'and has to be {kinds[kind]}; mend it, or take another run')
+
 # %% ../nbs/package/checks.ipynb #9fb1cae7
 def check_sizes(
     image_size:tuple, # what ought to be (C,H,W)
@@ -73,6 +146,40 @@ def check_sizes(
     at_least_one('each of channels', *channels)
     if n_classes is not None:
         at_least_one('n_classes', n_classes)
+
+# %% ../nbs/package/checks.ipynb #c77eefb7
+def free_memory()->int: # bytes
+    "What may still be taken here, as far as the system and the container say"
+    import psutil
+    limits = [psutil.virtual_memory().available]
+    for name in ('memory.max', 'memory/memory.limit_in_bytes'):
+        with suppress(OSError, ValueError):  # there is none, or it says max
+            limits.append(int(Path('/sys/fs/cgroup', name).read_text()))
+    return min(limits)
+
+def check_memory(
+    need:float, # bytes
+    what:str,   # that needs them
+):
+    "Raise a ValueError for what cannot fit into memory"
+    free = free_memory()
+    if need > free:
+        raise ValueError(f'{what} needs {need/1e9:,.1f} GB of memory, and {free/1e9:,.1f} GB are '
+                         'free: choose a smaller latent_dim, fewer channels, or smaller images')
+
+def built(
+    *parts, # functions without arguments that make modules
+)->list:
+    "The modules, made only if their weights fit into memory"
+    import torch
+    if not torch.empty(0).is_meta:  # there they take none
+        try:
+            with torch.device('meta'):
+                need = sum(w.nbytes for part in parts for w in part().parameters())
+        except RuntimeError:  # more than torch can count
+            need = math.inf
+        check_memory(need, 'this model')
+    return [part() for part in parts]
 
 # %% ../nbs/package/checks.ipynb #1a59351c
 def check_images(

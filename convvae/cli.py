@@ -6,7 +6,6 @@
 __all__ = ['train', 'evaluate', 'sample']
 
 # %% ../nbs/package/07_cli.ipynb #88aede22
-import json
 import os
 import shlex
 from dataclasses import replace
@@ -14,7 +13,7 @@ from functools import partial
 from inspect import signature
 from pathlib import Path
 
-from .checks import at_least_one
+from .checks import check_options
 from .command import command
 from .commands.embed import embed
 from .commands.pictures import label_of, write_named, write_pictures, write_samples
@@ -88,12 +87,11 @@ def train(
 ):
     "Train a convolutional VAE; leaves model, history and pictures in the run's folder"
     options = dict(locals())
+    check_options(options, '--')  # before images are read, which may take long
     from convvae.commands.curves import write_curves
     from convvae.commands.words import command_line
-    from convvae.running.start import check_plan
+    from convvae.running.start import run_away
     from convvae.train import fit, pick_device
-    check_plan(epochs, batch_size, lr, max_seconds)  # before images are read, which may take long
-    at_least_one('num_samples', num_samples)
     engine = pick_device(device, precision, log_with)
     out = folder_for(data, out, resume)
     model,images = model_and_images(options, out, engine)
@@ -115,6 +113,8 @@ def train(
     elbo = history[-1].get('test_elbo', history[-1]['train_elbo'])
     print(f'{out}: {len(history)} epochs are done, ELBO {elbo:.2f} nats per image; '
           'see samples.png, reconstructions.png and curves.png there')
+    if said := run_away(model, images, history):
+        print(said)
     run = shlex.quote(str(out))
     print(f'next: convvae_evaluate --run {run}, convvae_sample --run {run}, '
           f'or more epochs with convvae_train --init {run}')
@@ -131,12 +131,12 @@ def evaluate(
     device:str=None,        # cpu, cuda or mps (default: the fastest present)
 ):
     "Measure a run on its test images: a table, metrics.json, pictures, and all in report.html"
+    check_options(locals(), '--')
     from convvae import evaluate as measures
     from convvae.commands.report import write_report
     from convvae.model import ConvVAE
-    from convvae.saving import replacing
+    from convvae.saving import write_json
     from convvae.train import pick_device
-    at_least_one('num_samples', num_samples)
     run = find_run(run)
     model = ConvVAE.from_pretrained(run, pick_device(device).device)
     images,settings = images_of(run, model, data)
@@ -144,8 +144,7 @@ def evaluate(
         print(images)
     binarize = binarize or settings.get('binarize', False)
     metrics = measures.evaluate(model, images, k, binarize, seed=seed)
-    with replacing(run/'metrics.json') as draft:
-        draft.write_text(json.dumps(dict(metrics, data=images.name), indent=2))
+    write_json(run/'metrics.json', dict(metrics, data=images.name))
     write_pictures(model, images, run, num_samples, binarize, seed)
     print(f'{run} on {images.name}, nats per image:\n\n{metrics}\n')
     findings = None
@@ -193,12 +192,11 @@ def sample(
     device:str=None,        # cpu, cuda or mps (default: the fastest present)
 ):
     "Draw new images from a run's model into samples.png"
+    check_options(locals(), '--')
     from convvae.data import class_name
     from convvae.model import ConvVAE
     from convvae.sample import labels_of, save_gif, walk
     from convvae.train import pick_device
-    at_least_one('num_samples', num_samples)
-    if mixture < 0: raise ValueError(f'--mixture takes a number of normals, got {mixture}')
     run = find_run(run)
     out = Path(out or run)
     model = ConvVAE.from_pretrained(run, pick_device(device).device)

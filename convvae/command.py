@@ -10,10 +10,11 @@ import argparse
 import json
 import sys
 from contextlib import contextmanager
-from inspect import signature
 from pathlib import Path
 
 from fastcore.docments import docments
+
+from .checks import check_kinds, one_line
 
 # %% ../nbs/package/command.ipynb #d3f9caa7
 def add_option(
@@ -43,29 +44,42 @@ def parser_of(
     return parser
 
 # %% ../nbs/package/command.ipynb #56eba043
+def in_a_sentence(error:Exception)->str:
+    "What it says, on one line; of the operating system's errors also a way out"
+    name,reason = getattr(error, 'filename', None),getattr(error, 'strerror', None)
+    if not (name and reason):
+        return one_line(error)
+    return one_line(f'cannot read or write {name} ({reason}): look at its permissions and the free '
+                    'space, or name another place')
+
 @contextmanager
 def one_line_errors():
     "Errors that a user can mend become one line on stderr and exit status 2"
     try:
         yield
     except (ValueError, OSError, FloatingPointError) as e:
-        print(f'error: {e}', file=sys.stderr)
+        print(f'error: {in_a_sentence(e)}', file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print('\nstopped: the same command with --resume goes on', file=sys.stderr)
         raise SystemExit(130) from None
 
 def settings_of(
-    path:Path, # a run.json, or the folder it lies in
-    func,      # the command that is to have them
-)->dict:       # option -> value
-    "The settings that a run was made with, as far as they are options"
+    path:Path,        # a run.json, or the folder it lies in
+    func,             # the command that is to have them
+    without:tuple=(), # names that are not asked for
+)->dict:              # option -> value
+    "The settings that a run was made with, as far as they are options, of the options' types"
     path = Path(path)/'run.json' if Path(path).is_dir() else Path(path)
     try:
         settings = dict(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as e:
         raise ValueError(f'{path} is no run.json of a run ({e}): name one with --like') from e
-    return {name: settings[name] for name in signature(func).parameters if name in settings}
+    options = {name: d for name,d in docments(func, full=True, returns=False).items()
+               if name in settings and name not in without}
+    check_kinds(path, settings, {name: d.anno for name,d in options.items()})
+    return {name: settings[name] for name,d in options.items()
+            if settings[name] is not None or d.default is None}
 
 # %% ../nbs/package/command.ipynb #aab566ad
 def given_options(
@@ -76,6 +90,20 @@ def given_options(
     absent = object()
     parser.set_defaults(**dict.fromkeys(vars(parser.parse_args([])), absent))
     return {name: v for name,v in vars(parser.parse_args(argv)).items() if v is not absent}
+
+def settings_like(
+    parser:argparse.ArgumentParser,
+    func,       # the command
+    given:dict, # the options that its command line names, with `like`
+)->dict:        # option -> value
+    "The settings of the run that --like names: not where it lies, and not what it saw"
+    path = given['like']
+    others = settings_of(path, func, ('out', 'resume', 'overwrite', *given))
+    data = others.pop('data', None)
+    if data not in (None, parser.get_default('data')):
+        raise ValueError(f'--like takes the settings of a run and not its images: name them with '
+                         f'--data (those of {path} were {data})')
+    return others
 
 # %% ../nbs/package/command.ipynb #f318dd85
 def command(
@@ -95,7 +123,7 @@ def command(
         given = given_options(new_parser(), argv)
         with one_line_errors():
             if given.get('like'):
-                parser.set_defaults(**settings_of(given['like'], func))
+                parser.set_defaults(**settings_like(parser, func, given))
             if earlier:
                 parser.set_defaults(**earlier(given))
             options = vars(parser.parse_args(argv))

@@ -6,6 +6,7 @@
 __all__ = ['Encoder', 'Decoder', 'VAEOut', 'ConvVAE', 'blocks', 'norms', 'likelihoods', 'priors', 'pretrained']
 
 # %% ../nbs/package/01_model.ipynb #7ef2ec58
+import math
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -15,18 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
-from .checks import at_least_one, check_images, check_sizes, pick
-from convvae.layers import (
-    blocks,
-    bound_logvar,
-    diagonal_normal,
-    full_precision,
-    norms,
-    one_hot,
-    plain_down,
-    plain_up,
-    stages,
-)
+from .checks import at_least_one, built, check_images, check_options, check_sizes, pick
+from .chunks import in_chunks
+from .layers import blocks, bound_logvar, diagonal_normal, full_precision, norms
+from .layers import one_hot, plain_down, plain_up, stages
 from .randomness import seeded
 from .saving import Pretrained, pretrained  # noqa: F401 (for whoever imports it from here)
 from .zoo.likelihoods import likelihoods
@@ -137,9 +130,10 @@ class ConvVAE(nn.Module, Pretrained,
             down,up = (partial(stage, norm=pick(norms, norm, 'norm')) for stage in (down, up))
         labels,channels = n_classes or 0,tuple(channels)
         self.likelihood = pick(likelihoods, likelihood, 'likelihood')()
-        self.encoder = Encoder(self.image_size, latent_dim, channels, down, labels, stem)
-        self.decoder = Decoder(self.image_size, latent_dim, channels, up, self.likelihood.params,
-                               labels, stem)
+        size = (self.image_size, latent_dim, channels)
+        self.encoder,self.decoder = built(
+            partial(Encoder, *size, down, labels, stem),
+            partial(Decoder, *size, up, self.likelihood.params, labels, stem))
         self.prior = pick(priors, prior, 'prior')(self)
         self.to(memory_format=torch.channels_last)  # the fastest; shapes stay (B,C,H,W)
 
@@ -240,11 +234,13 @@ class ConvVAE(nn.Module, Pretrained,
     )->Tensor:                   # (n,C,H,W) pixels in [0,1]
         "New images: latents from the prior, decoded"
         at_least_one('the number of samples', n)
-        if not temperature >= 0:
-            raise ValueError(f'temperature must be at least 0, got {temperature}')
+        check_options(dict(temperature=temperature))
         if prior is not None and temperature != 1:
             raise ValueError("temperature belongs to the model's own prior: "
                              'leave out one of prior and temperature')
         with seeded(seed):
             z = (prior or self.prior(temperature)).sample((n,))
-        return self.decode(z, y).mean
+        labels = self.one_hot(y, (n,))
+        def mean(z, labels): return self.likelihood(self.decoder(z, labels)).mean
+        most = max(1, 2**22//math.prod(self.image_size))  # at once: bounds the memory
+        return in_chunks(mean, z, labels, size=most)

@@ -6,11 +6,13 @@
 __all__ = ['replacing', 'pretrained']
 
 # %% ../nbs/package/saving.ipynb #5a110004
+import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -24,23 +26,74 @@ from .checks import one_line
 # %% ../nbs/package/saving.ipynb #5a110007
 @contextmanager
 def replacing(
-    *paths:Path, # files to be written, or replaced; all in one folder
-):               # gives the path to write to; several paths, a tuple of them
+    *paths:Path,   # files to be written, or replaced; all in one folder
+    gone:tuple=(), # names of files there that go when the new ones come
+):                 # gives the path to write to; several paths, a tuple of them
     "Write beside the places of files, then rename; if anything fails, old files stay as they were"
     paths = [Path(p) for p in paths]
-    with tempfile.TemporaryDirectory(dir=paths[0].parent, prefix='.saving-') as beside:
-        drafts = tuple(Path(beside)/p.name for p in paths)
+    beside = Path(tempfile.mkdtemp(dir=paths[0].parent, prefix='.saving-'))
+    whole = beside.with_suffix('.whole')
+    try:
+        drafts = tuple(beside/p.name for p in paths)
         yield drafts if len(drafts) > 1 else drafts[0]
-        for draft,path in zip(drafts, paths, strict=True):
-            os.replace(draft, path)
+        for draft in drafts:
+            draft.lstat()  # raises an error unless it has been written
+        for name in gone:
+            (beside/f'{name}.gone').touch()
+        if len(paths) == 1 and not gone:
+            os.replace(drafts[0], paths[0])
+        else:
+            beside.rename(whole)
+            put_in_place(whole)
+    finally:
+        for folder in (beside, whole):
+            shutil.rmtree(folder, ignore_errors=True)
 
 # %% ../nbs/package/saving.ipynb #db8a15fb
+def put_in_place(
+    whole:Path, # a folder of drafts that are all written
+):
+    "Rename the drafts, as far as that has not been done yet"
+    for draft in sorted(whole.iterdir()):
+        with suppress(FileNotFoundError):  # another process has been quicker
+            if draft.suffix == '.gone':
+                (whole.parent/draft.stem).unlink(missing_ok=True)
+            else:
+                os.replace(draft, whole.parent/draft.name)
+
+def finish(
+    folder:Path, # in which files are written
+):
+    "Put in place what a process had written whole that was killed before it could do so"
+    with suppress(OSError):  # of whoever may only read
+        for whole in Path(folder).glob('.saving-*.whole'):
+            put_in_place(whole)
+
 def clear_leftovers(
     folder:Path, # in which files are written
 ):
-    "Remove what a process has left that was killed while it wrote"
+    "Put in place, or remove, what a process has left that was killed while it wrote"
+    finish(folder)
     for left in Path(folder).glob('.saving-*'):
         shutil.rmtree(left, ignore_errors=True)
+
+def plain(
+    value, # what JSON can hold, but for the numbers in it
+):         # the same; nothing in the place of numbers that are not finite
+    "NaN and infinity are no JSON"
+    if isinstance(value, dict):
+        return {k: plain(v) for k,v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+def write_json(
+    path:Path,
+    value:dict,
+):
+    "A file that every reader of JSON can read"
+    with replacing(path) as draft:
+        draft.write_text(json.dumps(plain(value), indent=2, allow_nan=False))
 
 # %% ../nbs/package/saving.ipynb #5a11000b
 @contextmanager
@@ -55,16 +108,44 @@ def writing(
         raise ValueError(f'cannot write {path}: {e.strerror or e}') from e
 
 # %% ../nbs/package/saving.ipynb #173d72e1
-def check_shapes(
+def not_finite(
+    tensors:dict, # name -> tensor
+)->list:          # of names
+    "Those that hold numbers which are not finite"
+    return [name for name,t in tensors.items()
+            if t.is_floating_point() and not torch.isfinite(t).all()]
+
+def hash_of(
+    tensors:dict, # name -> tensor
+)->str:           # 64 hexadecimal digits
+    "A hash of weights, with their names, types and shapes"
+    h = hashlib.sha256()
+    for name in sorted(tensors):
+        t = tensors[name].detach().cpu().contiguous()
+        h.update(f'{name} {t.dtype} {tuple(t.shape)} '.encode())
+        h.update(t.flatten().view(torch.uint8).numpy())
+    return h.hexdigest()
+
+def check_weights(
     path:Path,   # of a safetensors file
-    wanted:dict, # name -> shape, as lists
+    wanted:dict, # name -> tensor of the type and shape, perhaps without memory
 ):
-    "Raise a RuntimeError unless the file holds these weights and no others"
+    "Raise a RuntimeError unless the file holds these weights and no others, as they were written"
     with safe_open(path, 'pt') as f:
         there = {name: f.get_slice(name).get_shape() for name in f.keys()}
-    for name in sorted(wanted.keys() | there.keys()):
-        shape,held = wanted.get(name, 'absent'),there.get(name, 'absent')
-        if shape != held: raise RuntimeError(f'{name} should be {shape}, and is {held}')
+        for name in sorted(wanted.keys() | there.keys()):
+            shape = list(wanted[name].shape) if name in wanted else 'absent'
+            held = there.get(name, 'absent')
+            if shape != held: raise RuntimeError(f'{name} should be {shape}, and is {held}')
+        tensors = {name: f.get_tensor(name) for name in there}
+        written = (f.metadata() or {}).get('sha256')  # older files have none
+    for name,t in tensors.items():
+        wrong = t.dtype != wanted[name].dtype
+        if wrong and not (t.is_floating_point() and wanted[name].is_floating_point()):
+            raise RuntimeError(f'{name} should be {wanted[name].dtype}, and is {t.dtype}')
+    if written and written != hash_of(tensors):
+        raise RuntimeError('its checksum is of other weights')
+    if bad := not_finite(tensors): raise RuntimeError(f'{bad[0]} is not finite')
 
 def fetched(
     name:str, # hf://user/name, or hf://user/name@revision
@@ -91,11 +172,15 @@ class Pretrained(PyTorchModelHubMixin):
     )->str:                     # where it was uploaded to, if it was
         "Write config.json and model.safetensors, each of them whole or not at all"
         folder = Path(save_directory)
+        weights = self.state_dict()
+        if bad := not_finite(weights):
+            raise ValueError(f'{bad[0]} is not finite, so the model is not saved: {folder} stays '
+                             'as it is; train again with a smaller lr')
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder/'config.json', folder/'model.safetensors') as (config, weights):
+        with replacing(folder/'config.json', folder/'model.safetensors') as (config, file):
             config.write_text(json.dumps(self.config, sort_keys=True, indent=2))
-            save_model(self, weights)
-            shutil.copymode(config, weights)  # safetensors lets nobody else read
+            save_model(self, file, metadata=dict(sha256=hash_of(weights)))
+            shutil.copymode(config, file)  # safetensors lets nobody else read
         return self.push_to_hub(repo_id or folder.name, **kwargs) if push_to_hub else None
 
     @classmethod
@@ -106,6 +191,7 @@ class Pretrained(PyTorchModelHubMixin):
     ):                     # the model, in eval mode
         "The model that `save_pretrained` wrote; nothing but hf:// reaches for the network"
         folder = fetched(folder) if str(folder).startswith('hf://') else Path(folder)
+        finish(folder)
         config,weights = folder/'config.json',folder/'model.safetensors'
         for path in (config, weights):
             if not path.is_file():
@@ -113,17 +199,18 @@ class Pretrained(PyTorchModelHubMixin):
         try:
             settings = dict(json.loads(config.read_text())) | parts
             with torch.device('meta'):  # takes no memory, whatever the file says
-                wanted = {k: list(v.shape) for k,v in cls(**settings).state_dict().items()}
+                wanted = cls(**settings).state_dict()
         except (TypeError, ValueError, RuntimeError) as e:
             raise ValueError(f'{config} does not describe a {cls.__name__}: {e}') from e
         try:
-            check_shapes(weights, wanted)
+            check_weights(weights, wanted)
             model = cls(**settings)
             load_model(model, weights, strict=True, device=str(device))
         except (RuntimeError, SafetensorError) as e:
             reason = str(e).splitlines()[0]
-            raise ValueError(f'{weights} is damaged or belongs to another config.json '
-                             f'({reason})') from e
+            raise ValueError(f'{weights} is damaged or belongs to another config.json ({reason}): '
+                             'where the run has a checkpoint.pt, --resume writes it anew; '
+                             'else train or fetch it again') from e
         return model.to(device).eval()
 
 # %% ../nbs/package/saving.ipynb #d71609e0

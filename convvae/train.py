@@ -14,14 +14,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from .checks import check_options
 from .chunks import progress
 from .data import Batches, Images
 from .loss import distortion, objective, rate
-from .running.live import AfterStep, bar_format, finish, gentle_stop, live_plot, reporters
+from .running.live import AfterStep, bar_format, finish, gentle_stop, live_plot
+from .running.live import reporters, tell
 from .running.record import Run
 from .running.shards import pick_device
 from convvae.running.start import (
-    check_plan,
     enough_epochs,
     open_run,
     test_batches,
@@ -136,7 +137,7 @@ def fit(
     now=time.perf_counter,  # tells the time in seconds
 )->list:                  # a dict for each epoch: nats per image, learning rate, time
     "Train `model` on `images` with Adam and a one-cycle learning rate"
-    check_plan(epochs, batch_size, lr, max_seconds)
+    check_options(locals())
     images = to_learn_from(model, images)
     if not (epochs or max_seconds):
         epochs = enough_epochs(len(images.train), batch_size)
@@ -149,31 +150,30 @@ def fit(
     plan = dict(settings or {}, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
                 binarize=binarize, flip=flip, crop=crop, ema=ema, k=k, patience=patience,
                 max_seconds=max_seconds, train_images=len(images.train))
-    run = Run(out, plan, step.parts, writes=engine.is_main_process)
-    open_run(run, step, images, seed, resume, overwrite, engine, started)
-    batches.epoch,batches.step = len(run.history),run.step
-    bar = progress(total=clock.steps if epochs else None, initial=clock.taken, unit='step',
-                   bar_format=bar_format(max_seconds), hidden=not engine.is_main_process)
-    reports = reporters(bar, report, engine, plan if log_with else None, step.kept)
-    network = engine.prepare(torch.compile(model) if compile else model)
-    goal = weigh(objective, beta, clock)
-
-    with gentle_stop() as pressed, bar:
+    ways = dict(pieces=pieces, precision=engine.precision, clip=clip, monitor=monitor)
+    run = Run(out, plan, step.parts, engine.is_main_process, ways)
+    with run.alone(), gentle_stop() as pressed:
+        open_run(run, step, images, seed, resume, overwrite, engine, started)
+        batches.epoch,batches.step = len(run.history),run.step
+        bar = progress(total=clock.steps if epochs else None, initial=clock.taken, unit='step',
+                       bar_format=bar_format(max_seconds), hidden=not engine.is_main_process)
+        reports = reporters(bar, report, engine, plan if log_with else None, step.kept)
+        net = engine.prepare(torch.compile(model) if compile else model)
+        goal = weigh(objective, beta, clock)
         after = AfterStep(run, clock, batches, save_minutes, pressed, bar, now)
-        while not (clock.over or run.tired(patience)):
-            after.begin_epoch()
-            learned = run_epoch(network, batches, step, goal, k, pieces, run.total, after, engine)
-            speed = after.speed()
-            row = named('train', learned) | validate(step.kept, tests, engine)
-            best = run.note(row | dict(lr=step.rate) | speed, step.kept if patience else None)
-            run.save(step.kept if best else None)
-            for tell in reports:
-                tell(run.history)
-            after.saved()
-    finish(reports, run.history)
-
-    model.load_state_dict(run.best['weights'] if run.best else step.kept.state_dict())
-    run.save_model(model.eval())  # also where a kill came between checkpoint and model
+        with bar:
+            while not (clock.over or run.tired(patience)):
+                after.begin_epoch()
+                learned = run_epoch(net, batches, step, goal, k, pieces, run.total, after, engine)
+                speed = after.speed()
+                row = named('train', learned) | validate(step.kept, tests, engine)
+                best = run.note(row | dict(lr=step.rate) | speed, step.kept if patience else None)
+                run.save(step.kept if best else None)
+                tell(reports, run.history)
+                after.saved()
+        finish(reports, run.history)
+        model.load_state_dict(run.best['weights'] if run.best else step.kept.state_dict())
+        run.save_model(model.eval())  # also where a kill came between checkpoint and model
     if log_with:
         engine.end_training()
     return run.history

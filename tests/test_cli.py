@@ -3,6 +3,7 @@ import csv
 import inspect
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -251,3 +252,111 @@ def test_help_explains_every_option(command, tmp_path):
     for name,d in docments(command, full=True, returns=False).items():
         help = d.docment if d.default in (None, False) else f'{d.docment} (default: {d.default})'
         assert len(help) > 15 and ' '.join(help.split()) in text, name
+
+def said(main, line, capsys):
+    "Exit status of a command that runs in this process, what it prints, and what it says is wrong"
+    try: main(line.split())
+    except SystemExit as e: status = e.code
+    else: status = 0
+    return status, *capsys.readouterr()
+
+out_of_range = {
+    'train --pieces 0': '--pieces must be a whole number of at least 1, got 0',
+    'train --k -1': '--k must be a whole number of at least 1, got -1',
+    'train --patience 0': '--patience must be',
+    'train --ema nan': '--ema must be at least 0 and below 1, got nan',
+    'train --ema 1': '--ema must be at least 0 and below 1, got 1.0',
+    'train --beta nan': '--beta must be at least 0, got nan',
+    'train --free_bits -1': '--free_bits must be at least 0',
+    'train --lr inf': '--lr must be above 0 and finite, got inf',
+    'train --warm_up 2': '--warm_up must be a share, from 0 to 1, got 2.0',
+    'train --crop -1': '--crop must be a whole number of at least 0',
+    'train --seed -1': '--seed must be a whole number from 0',
+    'train --max_seconds nan': '--max_seconds must be above 0',
+    'train --stem 0': '--stem must be',
+    'train --batch_size 1000000000000000000000000': 'and at most 1,000,000,000, got',
+    'train --latent_dim 1000000000': 'choose a smaller latent_dim',
+    'train --channels 1000000000,1000000000': 'choose a smaller latent_dim',
+    'train --num_samples 100001': 'and at most 100,000, got 100001',
+    'evaluate --seed -1': '--seed must be',
+    'sample --temperature nan': '--temperature must be at least 0, got nan',
+    'sample --mixture -1': '--mixture must be',
+    'embed --k 0': '--k must be',
+    'embed --most 0': '--most must be',
+    'score --num_oddest 0': '--num_oddest must be',
+    'sample --out /proc/nowhere': 'cannot read or write /proc/nowhere (No such file or directory)',
+}
+
+@pytest.mark.parametrize('line', out_of_range)
+def test_every_option_has_its_range(line, folders, monkeypatch, capsys):
+    "Refused, and nothing of the run that would have been overwritten is touched"
+    monkeypatch.chdir(folders)
+    name,_,options = line.partition(' ')
+    if name == 'train': options += ' --overwrite --out runs/latest'
+    before = {p: p.read_bytes() for p in (folders/'runs'/'latest').iterdir()}
+    status,_,error = said(getattr(cli, f'{name}_command'), options, capsys)
+    assert status == 2 and out_of_range[line] in error and len(error.splitlines()) == 1, error
+    assert {p: p.read_bytes() for p in (folders/'runs'/'latest').iterdir()} == before
+
+def test_like_takes_settings_and_nothing_else(folders, tmp_path, monkeypatch, capsys):
+    "Not where the other run lies, not its images, and no overwriting; types are the options'"
+    monkeypatch.chdir(tmp_path)
+    victim = shutil.copytree((folders/'runs'/'latest').resolve(), tmp_path/'victim')
+    before = {p: p.read_bytes() for p in victim.iterdir()}
+    settings = json.loads((victim/'run.json').read_text())
+    (tmp_path/'other.json').write_text(json.dumps(settings | dict(out=str(victim), overwrite=True)))
+    status,out,error = said(cli.train_command, '--like other.json --epochs 1', capsys)
+    assert status == 0 and 'runs/digits-' in out, error
+    assert {p: p.read_bytes() for p in victim.iterdir()} == before
+    config = json.loads((tmp_path/'runs'/'latest'/'config.json').read_text())
+    assert (config['latent_dim'], config['channels']) == (4, [8, 16])
+    for wrong,why in ((dict(lr='fast'), 'lr is'), (dict(latent_dim=4.5), 'latent_dim is'),
+                      (dict(binarize=1), 'binarize is'), (dict(channels=[8, 16]), 'channels is'),
+                      (dict(ema=float('nan')), '--ema must be'),
+                      (dict(pieces=0), '--pieces must be'),
+                      (dict(data='faces'), 'name them with --data')):
+        (tmp_path/'other.json').write_text(json.dumps(settings | wrong))
+        status,_,error = said(cli.train_command, '--like other.json --out new', capsys)
+        assert status == 2 and why in error and len(error.splitlines()) == 1, error
+    assert not (tmp_path/'new').exists()
+
+@pytest.mark.parametrize('text', ['[1]', '7', '{', '{"data": 7}', '{"seed": "x"}', '\x00'])
+def test_an_edited_run_json_is_one_sentence(text, folders, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = shutil.copytree((folders/'runs'/'latest').resolve(), tmp_path/'run')
+    (run/'run.json').write_text(text)
+    lines = dict(evaluate='--run run', train='--resume --out run', embed='--run run')
+    for name,line in lines.items():
+        status,_,error = said(getattr(cli, f'{name}_command'), line, capsys)
+        assert status == 2 and 'run/run.json' in error and len(error.splitlines()) == 1, error
+
+def test_an_image_that_was_moved_to_another_class(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path/'cache'))
+    for seed,name in enumerate(('cat', 'dog')): pictures(tmp_path/'data'/name, 10, seed=seed)
+    line = f'--data data --conditional --epochs 1 --out run {small}'
+    assert said(cli.train_command, line, capsys)[0] == 0
+    assert said(cli.train_command, '--resume --out run', capsys)[0] == 0
+    (tmp_path/'data'/'cat'/'3.png').rename(tmp_path/'data'/'dog'/'33.png')
+    status,_,error = said(cli.train_command, '--resume --out run', capsys)
+    assert status == 2 and 'run was trained on other images' in error and '--init run' in error
+
+def test_a_training_that_ran_away_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    status,out,_ = said(cli.train_command, f'--epochs 2 --lr 10 --out far {small}', capsys)
+    assert status == 0 and 'warning: the training has run away: its distortion is' in out
+    status,out,_ = said(cli.train_command, f'--epochs 2 --out near {small}', capsys)
+    assert status == 0 and 'run away' not in out
+
+def test_metrics_are_json(folders, tmp_path, monkeypatch):
+    "Also where a number is none"
+    from convvae import evaluate as measures
+    run = shutil.copytree((folders/'runs'/'latest').resolve(), tmp_path/'run')
+    real = measures.evaluate
+    def with_nan(*args, **kwargs): return real(*args, **kwargs) | dict(psnr=float('inf'))
+    monkeypatch.setattr(measures, 'evaluate', with_nan)
+    monkeypatch.setattr('convvae.commands.report.write_report', lambda *args: 'no report')
+    cli.evaluate(str(run), num_samples=2, k=1)
+    def refuse(constant): raise AssertionError(f'{constant} is no JSON')
+    metrics = json.loads((run/'metrics.json').read_text(), parse_constant=refuse)
+    assert metrics['psnr'] is None and metrics['k'] == 1

@@ -15,7 +15,7 @@ may_import = {
     'chunks': set(),
     'randomness': set(),
     'saving': {'checks'},
-    'command': set(),
+    'command': {'checks'},
     'layers': set(),
     # a wing and its door
     'objectives.correlation': set(),
@@ -24,7 +24,7 @@ may_import = {
 
     'zoo.likelihoods': set(),
     'zoo.priors': {'layers'},
-    'model': {'checks', 'commands.card', 'data', 'layers', 'randomness', 'saving',
+    'model': {'checks', 'chunks', 'commands.card', 'data', 'layers', 'randomness', 'saving',
               'zoo.likelihoods', 'zoo.priors'},
 
     'sources.maps': set(),
@@ -62,13 +62,14 @@ may_import = {
     'sample': {'chunks', 'loss', 'randomness', 'saving'},
 
     'running.steps': {'data', 'randomness'},
-    'running.record': {'saving'},
+    'running.checkpoint': {'checks'},
+    'running.record': {'running.checkpoint', 'running.folders', 'saving'},
     'running.shards': set(),
-    'running.start': {'checks', 'data', 'randomness', 'running.record', 'running.steps',
-                      'zoo.likelihoods'},
+    'running.start': {'checks', 'data', 'randomness', 'running.checkpoint', 'running.record',
+                      'running.steps', 'saving', 'zoo.likelihoods'},
     'running.live': {'sample'},
-    'train': {'chunks', 'data', 'loss', 'running.live', 'running.record', 'running.shards',
-              'running.start', 'running.steps'},
+    'train': {'checks', 'chunks', 'data', 'loss', 'running.live', 'running.record',
+              'running.shards', 'running.start', 'running.steps'},
 
     'measures.metrics': {'data'},
     'measures.closeness': set(),

@@ -8,7 +8,7 @@ __all__ = []
 # %% ../../nbs/package/commands/embed.ipynb #3b3d763f
 from pathlib import Path
 
-from ..checks import at_least_one, pick
+from ..checks import check_options, pick
 from ..running.folders import find_run
 from ..running.options import check_table, images_of
 
@@ -22,7 +22,6 @@ def check_plan(
 ):
     "Raise a ValueError for what cannot be written, before anything is computed"
     import importlib.util
-    at_least_one('--most', most)
     pick(dict(pca=0, tsne=0), plane, 'plane')
     check_table(out, tuple(forms))
     if out.suffix.lower() == '.parquet' and importlib.util.find_spec('pyarrow') is None:
@@ -47,6 +46,7 @@ def embed(
     device:str=None,       # cpu, cuda or mps (default: the fastest present)
 ):
     "A row for each image: file, label, part, nats and latents; and atlas.html, which shows them"
+    check_options(locals(), '--')
     run = find_run(run)
     out = Path(out) if out else run/'latents.csv'
     check_plan(out, plane, most)

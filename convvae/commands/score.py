@@ -9,7 +9,7 @@ __all__ = []
 from dataclasses import replace
 from pathlib import Path
 
-from ..checks import at_least_one, in_range
+from ..checks import check_options
 from ..running.folders import find_run
 from ..running.options import check_table, images_of, is_same, telling
 
@@ -54,8 +54,7 @@ def check_plan(
     num_oddest:int,
 ):
     "Raise a ValueError for what cannot be done, before anything is computed"
-    in_range('--alpha', alpha, 1e-6, 0.5)
-    at_least_one('--num_oddest', num_oddest)
+    check_options(dict(alpha=alpha, num_oddest=num_oddest), '--')
     check_table(out, ('.csv',))
 
 # %% ../../nbs/package/commands/score.ipynb #1f0515d5

@@ -29,7 +29,9 @@ def model_and_images(
     if o['init'] and not resumed:
         model = ConvVAE.from_pretrained(o['init'])
         o |= options_of(o['init'])
-    config = model.config if model else read_json(out/'config.json') if resumed else {}
+    config = model.config if model else {}
+    if resumed:
+        config = read_json(out/'config.json', dict(trained_on=dict))
     known = config.get('trained_on') or {}  # what an earlier training noted of its images
     how = dict(channels=model.image_size[0] if model else None, background=o['background'],
                value_range=range_of(o['value_range']) or known.get('value_range'))
@@ -53,7 +55,7 @@ def earlier(
     "What --resume and --init say of the options that are not given"
     run = Path(given.get('out') or latest)
     if given.get('resume') and (run/'run.json').is_file():
-        return settings_of(run, func)
+        return settings_of(run, func, ('out', 'resume', 'overwrite', *given))
     if 'init' not in given:
         return {}
     fixed = options_of(given['init'])

@@ -210,7 +210,9 @@ def again(
     run:Path,      # the folder it lies in
 )->str:
     "The command that makes the run again, which a run from Python does not have"
-    return settings.get('command') or f'convvae_train {option("like", Path(run)/"run.json")}'
+    of = [option('data', settings['data'])] if settings.get('data') else []  # no part of --like
+    like = ' '.join(['convvae_train', option('like', Path(run)/'run.json'), *of])
+    return settings.get('command') or like
 
 def without_folders(
     line:str, # a command line

@@ -7,9 +7,13 @@ __all__ = []
 
 # %% ../../nbs/package/running/folders.ipynb #8408bc27
 import os
+import platform
 import sys
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 # %% ../../nbs/package/running/folders.ipynb #7d0911ac
 latest = Path('runs/latest')
@@ -54,6 +58,39 @@ def find_run(
     run:Path, # a run's folder, or runs/latest
 )->Path:
     "`run`, if there is one"
-    if not (Path(run)/'config.json').is_file():
+    try:
+        there = (Path(run)/'config.json').is_file()
+    except OSError:  # a name that no folder can have
+        there = False
+    if not there:
         raise ValueError(f'no run in {run}: train one with convvae_train, or name one with --run')
     return Path(run)
+
+# %% ../../nbs/package/running/folders.ipynb #25e25cbd
+@contextmanager
+def alone(
+    run:Path, # a run's folder, made if it is not there; None for nothing to guard
+):
+    "Within, no other process trains in the folder; a ValueError where one does already"
+    if run is None:
+        yield
+        return
+    path = Path(run)/'.lock'
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as e:
+        holder = path.read_text().strip() or 'another process'
+        raise ValueError(f'{run} is in use, {holder} trains there: wait for its end, or choose '
+                         'another folder with --out') from e
+    except OSError as e:
+        raise ValueError(f'{run} cannot be written ({e.strerror or e}): '
+                         'choose another folder with --out') from e
+    try:
+        path.write_text(f'process {os.getpid()} on {platform.node()}')
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file
+            path.unlink(missing_ok=True)
+        lock.release()

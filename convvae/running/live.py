@@ -137,14 +137,22 @@ def reporters(
         report = live_plot(model)
     return [*wanted, report] if report else wanted
 
+def tell(
+    reports:list, # from `reporters`
+    history:list, # one dict for each epoch
+):
+    "An epoch is over"
+    for report in reports:
+        report(history)
+
 def finish(
     reports:list, # from `reporters`
     history:list, # one dict for each epoch
 ):
     "The training is over: whoever has left epochs out shows the last one"
-    for tell in reports:
-        if history and hasattr(tell, 'finish'):
-            tell.finish(history)
+    for report in reports:
+        if history and hasattr(report, 'finish'):
+            report.finish(history)
 
 # %% ../../nbs/package/running/live.ipynb #51e83d8b
 def live_plot(

@@ -11,7 +11,7 @@ import warnings
 from functools import partial
 from pathlib import Path
 
-from ..checks import pick
+from ..checks import check_kinds, check_options, one_line, pick
 
 # %% ../../nbs/package/running/options.ipynb #0ccf8e37
 def whole_numbers(
@@ -80,15 +80,28 @@ def check_table(
     if not out.resolve().parent.is_dir():
         raise ValueError(f'cannot write {out}: there is no folder {out.resolve().parent}')
 
-def read_json(path:Path)->dict:
+def read_json(
+    path:Path,
+    wanted:dict=None, # name -> kind of the value that it must have
+)->dict:
     "What a file holds; nothing where there is none"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    try:
+        values = json.loads(path.read_text()) if path.is_file() else {}
+        check_kinds(path, dict(it=values), dict(it=dict))
+    except (OSError, ValueError) as e:
+        raise ValueError(f'{path} cannot be read ({one_line(e)}): mend it, or take another '
+                         'run') from e
+    check_kinds(path, values, wanted or {})
+    return values
+
+of_a_run = dict(data=str, seed=int, skip_bad=bool, binarize=bool, background=str, value_range=str,
+                train_images=int, machine=dict)
 
 def settings_in(
     run:Path, # folder of a run
 )->dict:
     "What run.json says of the run; nothing where there is none"
-    return read_json(Path(run)/'run.json')
+    return read_json(Path(run)/'run.json', of_a_run)
 
 def is_same(
     data:str, # a name or a path
@@ -158,8 +171,7 @@ def goal_of(
         return dict(objective=objective, beta=None, k=k or 8)
     if free_bits and name == 'tc':
         raise ValueError('--free_bits belongs to --objective elbo: leave it out')
-    if not 0 <= warm_up <= 1:
-        raise ValueError(f'--warm_up is a share of the training, from 0 to 1, got {warm_up}')
+    check_options(dict(k=k, beta=beta, warm_up=warm_up, free_bits=free_bits), '--')
     if k and name == 'tc':
         raise ValueError('--objective tc takes one latent per image: leave out --k')
     objective = partial(objective, n=n) if name == 'tc' else partial(objective, free_bits=free_bits)

@@ -7,9 +7,9 @@ __all__ = []
 
 # %% ../../nbs/package/running/record.ipynb #d1c3e41a
 import csv
-import json
 import platform
 import shutil
+from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,10 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from ..saving import clear_leftovers, replacing
+from .checkpoint import check_part, check_progress, compare
+from .checkpoint import read_checkpoint, spoilt, ways_on
+from .folders import alone
+from ..saving import replacing, write_json
 
 # %% ../../nbs/package/running/record.ipynb #31a52502
 run_files = (
@@ -38,7 +41,7 @@ def machine(
     "What a run was made with, for run.json"
     return dict(
         convvae=version('convvae'),
-        torch=torch.__version__,
+        torch=str(torch.__version__),
         python=platform.python_version(),
         system=platform.platform(),
         device=str(accelerator.device),
@@ -58,16 +61,24 @@ class Run:
         plan:dict,         # the settings of the run: a resumed one must have the same
         parts:dict,        # what a resumed run brings back: model, optimizer and the like
         writes:bool=True,  # is it this process that writes?
+        ways:dict=None,    # settings that may be others on resuming, which is said then
     ):
         self.out,self.plan,self.parts = None if out is None else Path(out),plan,parts
-        self.writes = writes and out is not None
+        self.writes,self.ways = writes and out is not None,ways or {}
         self.history = []                    # one row for each whole epoch
         self.step,self.total = 0,[0.]*4      # of the epoch that is under way: steps, and sums
         self.best = None                     # epoch, score and weights of the best epoch
+        self.about,self.changed = {},[]      # what run.json says; what is not as it was, in words
+        self.replaces = False                # is there an older run, to go with the first save?
+
+    def alone(self): # a context
+        "Within, no other process trains in the folder"
+        return alone(self.out if self.writes else None)
 
     def find(self,
         resume:bool,    # go on with a run that is there?
         overwrite:bool, # replace it?
+        about:dict=None,# what run.json would say of this one
     )->bool:            # was there a run to go on with?
         "Look for a run in the folder. Nothing is written yet"
         if resume and overwrite:
@@ -77,48 +88,51 @@ class Run:
         if not resume:
             raise ValueError(f'{self.out} holds a run already: resume it, overwrite it, '
                              'or choose another folder')
-        self.load()
+        self.load(about)
         return True
 
-    def load(self):
+    def load(self,
+        about:dict=None, # what run.json would say of this training
+    ):
         "Go back to where the run was saved"
         state = read_checkpoint(self.out, (*self.kept, *self.parts))
-        differ = [f'{k} was {state["plan"].get(k)}, now {v}' for k,v in self.plan.items()
-                  if k != 'command' and state['plan'].get(k) != v]  # that is only for people
-        if differ:
-            raise ValueError(f'{self.out} was started with other settings ({"; ".join(differ)}): '
-                             'give the same, or another folder')
+        self.changed = compare(self.out, state, self.plan, about or {}, self.ways)
         try:
+            check_progress(state)
             for name,part in self.parts.items():
+                check_part(part, state[name])
                 part.load_state_dict(state[name])
         except Exception as e:  # torch raises many kinds
             raise ValueError(f'{self.out/"checkpoint.pt"} belongs to a model of another shape, '
-                             'or has been altered: train in another folder, or overwrite') from e
+                             f'or has been altered: {ways_on(self.out)}') from e
         for name in ('history', 'step', 'total', 'best'):
             setattr(self, name, state[name])
-        if self.writes:
-            clear_leftovers(self.out)
+        self.about = about or state['about']
+        if self.writes and self.history:  # a kill may have come before it was written
+            write_history(self.out/'history.csv', self.history)
 
     def begin(self,
         about:dict, # what goes into run.json
         need:int,   # bytes that a run may take
     ):
         "Make the folder ready, or raise a ValueError that says why it cannot be"
+        self.about = about
         if not self.writes:
             return
+        self.replaces = holds_run(self.out)
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-            for name in run_files:
-                (self.out/name).unlink(missing_ok=True)
-            with replacing(self.out/'run.json') as draft:
-                draft.write_text(json.dumps(about, indent=2))
             free = shutil.disk_usage(self.out).free
+            if free < need:
+                raise ValueError(f'{self.out} has {free/1e6:,.0f} MB free, and a run needs '
+                                 f'{need/1e6:,.0f} MB: make room there')
+            if not self.replaces:
+                for name in run_files:
+                    (self.out/name).unlink(missing_ok=True)
+                write_json(self.out/'run.json', about)
         except OSError as e:
             raise ValueError(f'{self.out} cannot be written ({e.strerror}): '
                              'choose another folder') from e
-        if free < need:
-            raise ValueError(f'{self.out} has {free/1e6:,.0f} MB free, and a run needs '
-                             f'{need/1e6:,.0f} MB: make room there')
 
     def note(self,
         row:dict,   # what was measured in an epoch
@@ -142,48 +156,54 @@ class Run:
         "Has the best epoch been so long ago?"
         return bool(patience and self.best and len(self.history) - self.best['epoch'] >= patience)
 
+    @contextmanager
+    def saving(self):
+        "What goes wrong within is said in one sentence"
+        try:
+            yield
+        except (OSError, RuntimeError) as e:  # torch has its own word for a full disk
+            n = len(self.history)
+            if not self.out.is_dir():
+                raise OSError(f'{self.out} has been deleted or moved during the training, before '
+                              f'epoch {n + 1}: put it back and resume, or train again') from e
+            reason = getattr(e, 'strerror', None) or e
+            raise OSError(f'{self.out} cannot take the checkpoint after {n} epochs ({reason}): '
+                          'what was saved before is whole, so make room and resume') from e
+
     def save_model(self,
         model, # a `ConvVAE`
     ):
         "Write the model alone"
         if self.writes:
-            model.save_pretrained(self.out)
+            with self.saving():
+                model.save_pretrained(self.out)
 
     def save(self,
         model=None, # a `ConvVAE` to be kept
     ):
-        "Write checkpoint, history and model, each of them whole or not at all"
+        "Write checkpoint, history and model, all of them whole or none; an older run goes with it"
         if not self.writes:
             return
-        state = {name: getattr(self, name) for name in self.kept}
+        state = {name: getattr(self, name) for name in (*self.kept, 'about')}
         state |= {name: part.state_dict() for name,part in self.parts.items()}
-        try:
-            with replacing(self.out/'checkpoint.pt') as draft, draft.open('wb') as f:
+        if bad := spoilt(state):
+            raise FloatingPointError(f'{bad} is not finite after {len(self.history)} epochs, so it '
+                                     'was not saved: try a smaller lr')
+        names = ['checkpoint.pt', *['history.csv']*bool(self.history),
+                 *['config.json', 'model.safetensors']*(model is not None),
+                 *['run.json']*self.replaces]
+        gone = [name for name in run_files if name not in names]*self.replaces
+        with self.saving(), replacing(*(self.out/n for n in names), gone=gone) as drafts:
+            beside = (drafts if len(names) == 1 else drafts[0]).parent
+            with (beside/'checkpoint.pt').open('wb') as f:
                 torch.save(state, f)
             if self.history:
-                write_history(self.out/'history.csv', self.history)
+                write_history(beside/'history.csv', self.history)
             if model is not None:
-                model.save_pretrained(self.out)
-        except (OSError, RuntimeError) as e:  # torch has its own word for a full disk
-            reason = getattr(e, 'strerror', None) or e
-            raise OSError(f'{self.out} cannot take the checkpoint after {len(self.history)} epochs '
-                          f'({reason}): what was saved before is whole, '
-                          'so make room and resume') from e
-
-def read_checkpoint(
-    folder:Path, # of a run
-    names:tuple, # what has to be in it
-)->dict:
-    "What `Run.save` wrote; tensors and numbers are read, no code"
-    path = folder/'checkpoint.pt'
-    if not path.is_file():
-        raise ValueError(f'{folder} holds a model but no checkpoint.pt to resume from')
-    try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-        return {name: state[name] for name in names} | dict(plan=dict(state['plan']))
-    except Exception as e:  # torch raises many kinds
-        raise ValueError(f'{path} is damaged ({type(e).__name__}): '
-                         'train in another folder, or overwrite') from e
+                model.save_pretrained(beside)
+            if self.replaces:
+                write_json(beside/'run.json', self.about)
+        self.replaces = False
 
 def write_history(
     path:Path,    # history.csv
