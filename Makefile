@@ -16,7 +16,7 @@ export CONVVAE_DATA
 flags := mnist
 endif
 
-.PHONY: help install install-dev demo lab lab-sheet export readme notebooks check test test-slow lint test-notebooks pytest weights bench docs clean
+.PHONY: help install install-dev demo lab lab-sheet export readme notebooks check mutants test test-slow lint test-notebooks pytest weights bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s%s\n", $$1, $$2}' Makefile
@@ -72,6 +72,10 @@ check: install-dev ## export and run one notebook, and its tests: make check NB=
 	$(BIN)/nbdev_export
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --path $(NB) --n_workers 0 --timing --flags "$(flags)"
 	OMP_NUM_THREADS=1 $(BIN)/python tools/tests_of.py $(NB) | xargs $(BIN)/pytest -n 2
+
+# Not in CI: half a minute for each of hundreds of faults. Stopped, it goes on; what survived is tried again
+mutants: install-dev ## plant faults, one at a time, and see that a check turns red: make mutants ONLY=loss, N=20, JOBS=2
+	$(BIN)/python tools/mutants.py $(ONLY) $(if $(N),--n $(N)) $(if $(JOBS),--jobs $(JOBS))
 
 test-slow: flags += slow
 test-slow: test-notebooks ## the notebooks with their long cells too
