@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
+from convvae.model import ConvVAE
 from convvae.zoo.priors import FlowPrior
 
 def bent(latent_dim, steps=4):
@@ -53,3 +54,12 @@ def test_draws_are_undone_by_the_steps():
     z = prior().sample((10,))
     torch.manual_seed(1)
     assert torch.allclose(to_u(prior, z), prior.base().sample((10,)))
+
+def test_pseudo_images_begin_as_many_different_ones():
+    "Chosen by chance, with their shades"
+    model = ConvVAE((1, 8, 8), 2, (4,), prior='vamp')
+    shades = torch.linspace(0.05, 0.95, 300)
+    model.prior.start_from(shades.view(-1, 1, 1, 1).expand(-1, 1, 8, 8))
+    begun = model.prior.logits.sigmoid()[:, 0, 0, 0]
+    assert (begun[:, None] - shades).abs().min(1).values.max() < 1e-5
+    assert len(begun.unique()) > 60 and abs(begun.mean() - 0.5) < 5*0.26/10

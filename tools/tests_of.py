@@ -21,8 +21,10 @@ others = { # door -> tests that have another name
     'train': ['test_running_*'],
     'explore': ['test_views_*'],
     'views': ['test_views_page'],
-    'command': ['test_cli'],
-    'commands': ['test_cli'],
+    'command': ['test_command_options', 'test_cli'],
+    'commands': ['test_command_options', 'test_cli'],
+    'cli': ['test_command_options'],
+    'options': ['test_command_options'],
     'index': ['test_readme', 'test_sync'],
 }
 
