@@ -102,6 +102,12 @@ def with_fault(fault:Fault)->dict: # path within the project -> text
     text = replaced((root/module).read_text(encoding='utf-8'), fault, module)
     return {module: text, notebook: json.dumps(nb)}
 
+def in_turn(faults:list)->list:
+    "One of each module, then the next of each: the first few are of all modules"
+    seen = Counter()
+    places = [(seen.update([f.module]), seen[f.module])[1] for f in faults]
+    return [f for _,f in sorted(zip(places, faults, strict=True), key=lambda pair: pair[0])]
+
 def checks_for(fault:Fault)->list: # the narrowest first
     "The notebook and files of tests/ that a fault is shown to"
     notebook = str(notebook_of(fault.module))
@@ -201,7 +207,7 @@ def main():
               if not args.only or any(word in str(f) for word in args.only)]
     trials = Trials(args.through.split(), args.limit)
     done = {} if args.fresh else trials.results
-    due = [f for f in faults if not done.get(f.id, {}).get('seen')][:args.n]
+    due = in_turn([f for f in faults if not done.get(f.id, {}).get('seen')])[:args.n]
     for fault in due:
         with_fault(fault)  # whatever does not apply is said before anything is tried
     with ThreadPoolExecutor(args.jobs) as pool:
