@@ -19,6 +19,7 @@ others = { # door -> tests that have another name
     'loss': ['test_model'],
     'objectives': ['test_model'],
     'train': ['test_running_*'],
+    'running': ['test_train'],
     'explore': ['test_views_*'],
     'views': ['test_views_page'],
     'command': ['test_command_options', 'test_cli'],
