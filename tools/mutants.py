@@ -9,23 +9,25 @@ that a run which was stopped goes on; faults that survived are tried again
 """
 import argparse
 import hashlib
+import importlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
-from threading import Lock
 
 from tests_of import always, root, tests_of
 
-bin = Path(sys.executable).parent
 results_file = root/'build'/'mutants.jsonl'  # a line for each trial: the last one of a fault counts
 
 @dataclass
@@ -123,23 +125,47 @@ def copy_project(folder:Path):
             (folder/name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(root/name, folder/name)
 
-def is_green(check:str, copy:Path, through:list, limit:float)->bool:
-    "Does a check pass in a copy of the project? One that does not end does not"
+def preload():
+    "What takes long to import, once: each check runs in a fork of this process"
+    os.environ['OMP_NUM_THREADS'] = '1'
+    for name in ('torch', 'torchvision.transforms', 'sklearn.mixture', 'matplotlib.figure',
+                 'accelerate', 'anywidget', 'huggingface_hub', 'nbdev.test', 'pytest'):
+        importlib.import_module(name)
+    assert not any(name.partition('.')[0] == 'convvae' for name in sys.modules)
+
+def run_check(check:str, copy:Path):
+    "In a process of its own, which ends with status 0 where the check is green"
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+    os.chdir(copy)
+    os.environ.update(PYTHONPATH=str(copy), XDG_CACHE_HOME=str(copy.parent/'cache'))
+    sys.path.insert(0, str(copy))
     if check.endswith('.ipynb'):
-        flags = ['--flags', 'mnist'] if os.environ.get('CONVVAE_DATA') else []
-        command = [bin/'nbdev_test', '--path', check, '--n_workers', '0', *flags]
+        from nbdev.test import test_nb
+        data = ['mnist'] if os.environ.get('CONVVAE_DATA') else []
+        green,_ = test_nb(copy/check, skip_flags=['slow', 'mnist'], force_flags=data, basepath=copy)
     else:
-        command = [bin/'pytest', '-q', '-x', '-p', 'no:cacheprovider', check]
-    env = dict(os.environ, PYTHONPATH=str(copy), OMP_NUM_THREADS='1',
-               XDG_CACHE_HOME=str(copy.parent/'cache'))
-    ending = ['timeout', str(limit)] if shutil.which('timeout') else []
-    full = [*through, *ending, *map(str, command)]
-    return subprocess.run(full, cwd=copy, env=env, capture_output=True).returncode == 0
+        import pytest
+        green = pytest.main(['-q', '-x', '-p', 'no:cacheprovider', check]) == 0
+    os._exit(0 if green else 1)
+
+def is_green(check:str, copy:Path, limit:float)->bool:
+    "Does a check pass in a copy of the project? One that does not end does not"
+    child = get_context('fork').Process(target=run_check, args=(check, copy))
+    child.start()
+    child.join(limit)
+    green = child.exitcode == 0
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)  # with whatever it has started
+    child.join()
+    return green
 
 class Trials:
     "What came of each fault, kept from run to run"
-    def __init__(self, through:list, limit:float):
-        self.through,self.limit,self.lock = through,limit,Lock()
+    def __init__(self, limit:float):
+        self.limit = limit
         lines = results_file.read_text().splitlines() if results_file.exists() else []
         self.results = {trial['id']: trial for trial in map(json.loads, lines)}
         results_file.parent.mkdir(exist_ok=True)
@@ -152,7 +178,7 @@ class Trials:
             copy_project(copy)
             for path,text in texts.items():
                 (copy/path).write_text(text, encoding='utf-8')
-            return is_green(check, copy, self.through, self.limit)
+            return is_green(check, copy, self.limit)
 
     def is_sound(self, check:str)->bool:
         "Is it green without any fault?"
@@ -168,16 +194,16 @@ class Trials:
                 return check
         return ''
 
-    def try_one(self, fault:Fault):
+    def try_one(self, fault:Fault)->dict:
         "Plant a fault, and keep what came of it"
         begun = time.perf_counter()
         seen = self.judge(fault)
         seconds = time.perf_counter() - begun
         trial = dict(id=fault.id, module=fault.module, what=fault.what, seen=seen)
-        with self.lock, results_file.open('a') as f:
-            self.results[fault.id] = trial
+        with results_file.open('a') as f:
             f.write(json.dumps(trial) + '\n')
         print(f'{seconds:4.0f} s  {seen or "SURVIVED":40} {fault}', flush=True)
+        return trial
 
 def table(faults:list, results:dict)->str:
     "Faults by module: planted, seen, survived; and who survived, with the reason"
@@ -198,20 +224,21 @@ def main():
     parser.add_argument('only', nargs='*', help='words: faults whose module or sentence has one')
     parser.add_argument('--n', type=int, help='at most so many faults that were not tried yet')
     parser.add_argument('--jobs', type=int, default=1, help='at a time')
-    parser.add_argument('--limit', type=float, default=600, help='seconds that a check may take')
-    parser.add_argument('--through', default='', help='a command before each check, such as nice')
+    parser.add_argument('--limit', type=float, default=300, help='seconds that a check may take')
     parser.add_argument('--fresh', action='store_true', help='forget what was found before')
     parser.add_argument('--table', action='store_true', help='only say what was found before')
     args = parser.parse_args()
     faults = [f for f in known_faults()
               if not args.only or any(word in str(f) for word in args.only)]
-    trials = Trials(args.through.split(), args.limit)
+    trials = Trials(args.limit)
     done = {} if args.fresh else trials.results
     due = in_turn([f for f in faults if not done.get(f.id, {}).get('seen')])[:args.n]
     for fault in due:
         with_fault(fault)  # whatever does not apply is said before anything is tried
-    with ThreadPoolExecutor(args.jobs) as pool:
-        list(pool.map(trials.try_one, [] if args.table else due))
+    if due and not args.table:
+        preload()
+        with ProcessPoolExecutor(args.jobs, get_context('fork')) as pool:
+            trials.results |= {trial['id']: trial for trial in pool.map(trials.try_one, due)}
     print(table(faults, trials.results))
 
 if __name__ == '__main__': main()
