@@ -12,7 +12,7 @@ root = Path(__file__).resolve().parent.parent
 always = ['test_imports', 'test_style']
 others = { # door -> tests that have another name
     'data': ['test_batches', 'test_sources_*'],
-    'model': ['test_pinned'],
+    'model': ['test_zoo_*', 'test_layers', 'test_pinned'],
     'layers': ['test_model', 'test_pinned'],
     'zoo': ['test_model'],
     'saving': ['test_model', 'test_pinned'],
