@@ -1,8 +1,11 @@
 "What is random in batches is random: means over many draws, extremes that occur, seeds that differ"
 import pytest
 import torch
+from PIL import Image
 
-from convvae.data import Batches, binarized
+from convvae.data import Batches, binarized, images_for, load_images
+from convvae.model import ConvVAE
+from pictures import own_cache  # noqa: F401
 
 shades = torch.tensor([0, 20, 64, 127, 128, 200, 255], dtype=torch.uint8)
 
@@ -98,3 +101,20 @@ def test_labels_stay_with_their_images():
     images = torch.arange(30, dtype=torch.uint8).view(30, 1, 1, 1)
     for x,y in Batches(images, 7, labels=torch.arange(30), seed=2):
         assert torch.equal((x.flatten()*255).round().long(), y)
+
+@pytest.mark.parametrize('name', ['digits', 'sprites'])
+def test_size_and_channels_are_those_asked_for(name):
+    assert load_images(name, channels=3).image_size[0] == 3
+    assert load_images(name, (20, 24), channels=1).image_size == (1, 20, 24)
+
+def test_new_images_are_shown_to_a_model_as_its_own_were(tmp_path, own_cache):
+    "On the background and in the range that it was trained with"
+    Image.new('LA', (8, 8), (255, 0)).save(tmp_path/'clear.png')
+    deep = torch.full((3, 8, 8), 500, dtype=torch.int32).numpy()
+    for background,value_range in (('black', (0, 1000)), ('white', (400, 600))):
+        about = dict(background=background, value_range=value_range)
+        model = ConvVAE((1, 8, 8), 2, (4,), trained_on=about)
+        shade = 0 if background == 'black' else 255
+        assert (images_for(model, tmp_path).test == shade).all()
+        middle = images_for(model, deep).test
+        assert ((middle == 127) | (middle == 128)).all()
