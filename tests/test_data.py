@@ -107,7 +107,7 @@ def test_size_and_channels_are_those_asked_for(name):
     assert load_images(name, channels=3).image_size[0] == 3
     assert load_images(name, (20, 24), channels=1).image_size == (1, 20, 24)
 
-def test_new_images_are_shown_to_a_model_as_its_own_were(tmp_path, own_cache):
+def test_new_images_are_shown_to_a_model_as_its_own_were(tmp_path):
     "On the background and in the range that it was trained with"
     Image.new('LA', (8, 8), (255, 0)).save(tmp_path/'clear.png')
     deep = torch.full((3, 8, 8), 500, dtype=torch.int32).numpy()
