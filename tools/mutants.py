@@ -3,9 +3,10 @@
 tools/mutants.txt holds them, module by module, and grows: whoever mends a fault that no check saw
 adds it there. Each fault is put into a copy of the project outside of it, into the notebook's cell
 and the module together, since a notebook defines its own functions anew. The narrowest check runs
-first: the notebook, then the files of tests/ that belong to it. The first red one ends the trial;
-it counts only where it is green without the fault. build/mutants.jsonl keeps what came of each, so
-that a run which was stopped goes on; faults that survived are tried again
+first: what is named beside the fault, the notebook, the files of tests/ that belong to it. The
+first red one ends the trial; it counts only where it is green without the fault.
+build/mutants.jsonl keeps what came of each, so that a run which was stopped goes on; faults that
+survived are tried again
 """
 import argparse
 import hashlib
@@ -114,7 +115,7 @@ def checks_for(fault:Fault)->list: # the narrowest first
     "The notebook and files of tests/ that a fault is shown to"
     notebook = str(notebook_of(fault.module))
     belonging = [t for t in tests_of(notebook) if Path(t).stem not in always]
-    return [*dict.fromkeys([notebook, *fault.checks, *belonging])]
+    return [*dict.fromkeys([*fault.checks, notebook, *belonging])]
 
 def copy_project(folder:Path):
     "All that git would take along"
