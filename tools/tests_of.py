@@ -23,7 +23,7 @@ others = { # door -> tests that have another name
     'explore': ['test_views_*'],
     'views': ['test_views_page'],
     'command': ['test_command_options', 'test_cli'],
-    'commands': ['test_command_options', 'test_cli'],
+    'commands': ['test_command_options', 'test_commands_words', 'test_cli'],
     'cli': ['test_command_options'],
     'options': ['test_command_options'],
     'index': ['test_readme', 'test_sync'],
