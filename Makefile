@@ -16,7 +16,7 @@ export CONVVAE_DATA
 flags := mnist
 endif
 
-.PHONY: help install install-dev demo lab lab-sheet export readme notebooks check test test-slow lint test-notebooks pytest weights bench docs clean
+.PHONY: help install install-dev demo lab lab-sheet export readme notebooks check mutants test test-slow test-newest test-oldest lint test-notebooks pytest weights bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s%s\n", $$1, $$2}' Makefile
@@ -73,6 +73,10 @@ check: install-dev ## export and run one notebook, and its tests: make check NB=
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --path $(NB) --n_workers 0 --timing --flags "$(flags)"
 	OMP_NUM_THREADS=1 $(BIN)/python tools/tests_of.py $(NB) | xargs $(BIN)/pytest -n 2
 
+# Not in CI: half a minute for each of hundreds of faults. Stopped, it goes on; what survived is tried again
+mutants: install-dev ## plant faults, one at a time, and see that a check turns red: make mutants ONLY=loss, N=20, JOBS=2
+	$(BIN)/python tools/mutants.py $(ONLY) $(if $(N),--n $(N)) $(if $(JOBS),--jobs $(JOBS))
+
 test-slow: flags += slow
 test-slow: test-notebooks ## the notebooks with their long cells too
 
@@ -85,6 +89,30 @@ test-notebooks: install-dev ## run every notebook; with its MNIST cells where CO
 
 pytest: install-dev ## run tests/
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+# What users get, whom no development tool holds back: commands, data and models again, with fastcore 2
+# and in an environment with the oldest versions that settings.ini allows, where libraries warn of each other
+users = $(wildcard $(patsubst %,tests/test_%.py,cli command_options commands_embed data batches sources_* \
+	model layers zoo_* pinned saving_hub train running_* sample measures_*))
+OLDEST = .venv-oldest
+oldest = $(OLDEST)/settings.$(shell cksum < settings.ini | cut -d' ' -f1)
+asked_for = from configparser import ConfigParser; ini = ConfigParser(delimiters="="); \
+	ini.read("settings.ini"); print(*ini["DEFAULT"]["requirements"].split(), sep="\n")
+
+$(oldest):
+	rm -rf $(OLDEST) && $(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet uv
+	$(OLDEST)/bin/python -c '$(asked_for)' > $(OLDEST)/requirements.txt
+	$(OLDEST)/bin/uv pip install --python $(OLDEST)/bin/python --resolution lowest-direct -r $(OLDEST)/requirements.txt
+	$(OLDEST)/bin/uv pip install --python $(OLDEST)/bin/python pytest pytest-xdist
+	$(OLDEST)/bin/uv pip install --python $(OLDEST)/bin/python --no-deps -e .
+	touch $@
+
+test-newest: install-dev ## commands, data and models with the fastcore that a user gets
+	PYTHONPATH=$(CURDIR):$(abspath $(VENV))/fastcore2 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(users)
+
+test-oldest: $(oldest) ## commands, data and models with the oldest versions that settings.ini allows: 6 GB once
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -o filterwarnings=default -n 2 $(users)
 
 # Always from nothing, which takes seconds: what is there can't be stale. The site that was there stays until the new one is whole
 docs: install-dev ## the site, from the notebooks: _docs/index.html

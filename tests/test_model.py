@@ -122,3 +122,47 @@ def test_grad_reaches_the_encoder_through_every_sample():
     x = torch.rand(3, 1, 8, 8)
     iwae_bound(model(x, k=5), x).sum().backward()
     assert model.encoder.head.weight.grad.abs().sum() > 0
+
+def kinds(module, kind): return [m for m in module.modules() if isinstance(m, kind)]
+
+@pytest.mark.parametrize('stem', [2, 3, 4])
+def test_stem_is_that_of_encoder_and_decoder(stem):
+    "The first convolution strides by it; the last stage enlarges by it, and no other does"
+    model = ConvVAE((1, 24, 24), 2, (4, 6, 8), stem=stem)
+    strides = [conv.stride[0] for conv in kinds(model.encoder, torch.nn.Conv2d)]
+    assert strides == [stem, 2, 2]
+    h = torch.zeros(1, 8, *model.decoder.start[1:])
+    sides = [h.shape[-1]]
+    for up in model.decoder.stages:
+        h = up(h)
+        sides.append(h.shape[-1])
+    grown = [b/a for a,b in zip(sides, sides[1:], strict=False)]
+    assert grown == [2, 2, stem]
+
+@pytest.mark.parametrize('block, norm, there', [
+    ('plain', None, False), ('plain', 'group', True), ('plain', 'none', False),
+    ('residual', None, True), ('residual', 'none', False)])
+def test_norm_is_the_one_that_is_asked_for(block, norm, there):
+    model = ConvVAE((1, 16, 16), 2, (8, 8), block, norm=norm)
+    for part in (model.encoder, model.decoder):
+        assert bool(kinds(part, torch.nn.GroupNorm)) == there
+
+def test_what_enlarging_leaves_over_is_cut_off_below_and_at_the_right():
+    "A decoder whose stages mark the first row and the first column keeps the marks"
+    model = ConvVAE((1, 5, 7), 2, (4,), stem=4)
+    class Marks(torch.nn.Module):
+        def forward(self, h):
+            out = torch.zeros(len(h), 1, 8, 8)
+            out[..., 0, :] = out[..., :, 0] = 1
+            return out
+    model.decoder.stages[0] = Marks()
+    x = model.decoder(torch.zeros(1, 2))[0, 0]
+    assert x.shape == (5, 7) and (x[0] == 1).all() and (x[:, 0] == 1).all() and x.sum() == 11
+
+def test_bias_is_added_to_each_pixel():
+    model = ConvVAE((1, 6, 6), 2, (4,)).eval()
+    z = torch.randn(3, 2)
+    before = model.decoder(z)
+    shift = torch.randn(1, 6, 6)
+    model.decoder.bias.data += shift
+    assert torch.allclose(model.decoder(z) - before, shift.expand(3, -1, -1, -1), atol=1e-5)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from convvae.data import load_dataset, load_images
+from convvae.data import load_dataset, load_images, load_npz
 from pictures import noise, own_cache  # noqa: F401
 
 npz_good = {
@@ -121,3 +121,14 @@ def test_what_cannot_be_kept_leaves_nothing_behind(tmp_path, monkeypatch):
     assert (torch.cat([images.train, images.test]) > 0).any()
     with pytest.raises(ValueError): load_images(Table(30, 1000, broken=[4]))
     assert not list(tmp_path.iterdir())
+
+def test_another_seed_holds_out_other_images_with_their_labels(tmp_path):
+    x = np.arange(60, dtype=np.uint8).repeat(16).reshape(60, 4, 4)
+    np.savez(tmp_path/'a.npz', images=x, labels=np.arange(60))
+    a,b,c = (load_npz(tmp_path/'a.npz', seed, 0.2) for seed in (0, 0, 1))
+    assert a.test_labels.tolist() == b.test_labels.tolist() != c.test_labels.tolist()
+    assert len(a.test) == 12
+    for images in (a, c):
+        for part in ('train', 'test'):
+            pixels,labels = getattr(images, part),getattr(images, f'{part}_labels')
+            assert pixels[:, 0, 0, 0].tolist() == labels.tolist()

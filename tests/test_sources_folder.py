@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from convvae.sources.folder import held_out, image_files, load_folder
@@ -148,3 +149,11 @@ def test_no_step_is_quadratic(tmp_path, monkeypatch):
     layout = layout_of(in_classes)
     assert type(layout.classes[0]) is Name and len(layout.classes) == n
     assert Name.compared < 8*n*math.log2(n) < n*n/10
+
+def test_another_seed_holds_out_other_files():
+    "By their names, about as many as asked for; the same on every machine"
+    names = [f'{i}.png' for i in range(1000)]
+    a,b,c = (held_out(names, 0.2, seed) for seed in (0, 0, 1))
+    assert torch.equal(a, b) and not torch.equal(a, c)
+    for out in (a, c): assert abs(out.double().mean() - 0.2) < 5*(0.2*0.8/1000)**0.5
+    assert abs((a & c).double().mean() - 0.04) < 5*(0.04*0.96/1000)**0.5

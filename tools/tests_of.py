@@ -12,17 +12,20 @@ root = Path(__file__).resolve().parent.parent
 always = ['test_imports', 'test_style']
 others = { # door -> tests that have another name
     'data': ['test_batches', 'test_sources_*'],
-    'model': ['test_pinned'],
+    'model': ['test_zoo_*', 'test_layers', 'test_pinned'],
     'layers': ['test_model', 'test_pinned'],
     'zoo': ['test_model'],
     'saving': ['test_model', 'test_pinned'],
     'loss': ['test_model'],
     'objectives': ['test_model'],
     'train': ['test_running_*'],
+    'running': ['test_train'],
     'explore': ['test_views_*'],
     'views': ['test_views_page'],
-    'command': ['test_cli'],
-    'commands': ['test_cli'],
+    'command': ['test_command_options', 'test_cli'],
+    'commands': ['test_command_options', 'test_commands_words', 'test_cli'],
+    'cli': ['test_command_options'],
+    'options': ['test_command_options'],
     'index': ['test_readme', 'test_sync'],
 }
 
