@@ -1,8 +1,15 @@
-// An explorer is as light or dark as its page, and as high as what it shows
+// An explorer is as light or dark as its page, as high as what it shows, and loaded when it comes
+// near the screen, or goes to the printer
 document.addEventListener('DOMContentLoaded', () => {
   for (const frame of document.querySelectorAll('figure.explorer iframe')) {
+    let wanted = false
     const dress = () => {
-      frame.src = `${frame.dataset.src}?theme=${document.documentElement.dataset.theme}`
+      if (wanted) frame.src = `${frame.dataset.src}?theme=${document.documentElement.dataset.theme}`
+    }
+    const load = () => {
+      if (wanted) return
+      wanted = true
+      dress()
     }
     const fit = () => {
       frame.style.height = `${frame.contentDocument.documentElement.offsetHeight}px`
@@ -12,6 +19,12 @@ document.addEventListener('DOMContentLoaded', () => {
       if (page) new ResizeObserver(fit).observe(page.documentElement)
     })
     new MutationObserver(dress).observe(document.documentElement, {attributeFilter: ['data-theme']})
-    dress()
+    const near = new IntersectionObserver(entries => {
+      if (!entries.some(entry => entry.isIntersecting)) return
+      near.disconnect()
+      load()
+    }, {rootMargin: '300px'})
+    near.observe(frame)
+    addEventListener('beforeprint', load)
   }
 })
