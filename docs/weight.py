@@ -59,7 +59,10 @@ def prune_mathjax(static):
 
 def sized(tag, folder):
     "An <img>, with its size, which the browser loads when it comes near the screen"
-    name = re.search(r'src="([^"]+)"', tag)[1].rsplit('/', 1)[-1]
+    source = re.search(r'src="([^"]+)"', tag)[1]
+    if source.startswith('data:'):
+        return tag
+    name = source.rsplit('/', 1)[-1]
     found = folder.get(name)
     size = ''
     if found and 'width' not in tag and found.suffix in ('.png', '.jpg'):
@@ -74,7 +77,9 @@ def lazy_pictures(app, page, template, context, doctree):
     root = Path(app.srcdir)
     folder = {name: root/path for path, name in app.builder.images.items()}
     tag = re.compile(r'<img [^>]*>')
-    context['body'] = tag.sub(lambda m: sized(m[0], folder), context['body'])
+    body = tag.sub(lambda m: sized(m[0], folder), context['body'])
+    # what is folded is called what stands on it, not "Toggle hidden content"
+    context['body'] = body.replace('<summary aria-label="Toggle hidden content">', '<summary>')
 
 def on_finished(app, failed):
     if failed:

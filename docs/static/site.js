@@ -27,4 +27,12 @@ document.addEventListener('DOMContentLoaded', () => {
     near.observe(frame)
     addEventListener('beforeprint', load)
   }
+  // What the theme leaves without a name
+  const sidebar = document.getElementById('pst-primary-sidebar')
+  sidebar?.setAttribute('role', 'complementary')
+  sidebar?.setAttribute('aria-label', 'Site')
+  for (const summary of document.querySelectorAll('#pst-primary-sidebar summary')) {
+    const name = summary.closest('li').querySelector('a').textContent.trim()
+    summary.setAttribute('aria-label', `Pages below ${name}`)
+  }
 })
