@@ -166,7 +166,11 @@ def folded(source, given):
     if 'check' in given:
         n = assertions(source)
         return f'Checked: {n} assertion{"s" if n != 1 else ""}' if n else 'Checked'
-    return next((o.capitalize() for o in ('solution', 'imports') if o in given), None)
+    if 'solution' in given:
+        return 'Solution'
+    if 'code-fold' in given and re.match(r'\s*(import|from) ', source):
+        return 'Imports'
+    return None
 
 def as_shown(cell, path):
     "The cells of the page for one of the notebook"
@@ -186,7 +190,7 @@ def as_shown(cell, path):
     if given.keys() & {'export', 'exporti'}:
         body = ast.parse(source).body
         if all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in body):
-            given |= {'code-fold': 'true', 'imports': ''}
+            given['code-fold'] = 'true'
         home = module(path)
         names = [o for o in defined(source) if o in public(home)]
         places = [f'({home}.{o})=' for o in names] # the reference points here

@@ -38,7 +38,7 @@ def summary(m, name):
 
 def overview(m, names):
     "A table: what each name is for"
-    rows = (f'| `{name}` | {summary(m, name)} |' for name in names)
+    rows = (f'| `{name}` | {summary(m, name).replace("|", chr(92) + "|")} |' for name in names)
     return ['| name | what it is |', '|---|---|', *rows]
 
 def page(m):

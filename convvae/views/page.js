@@ -25,6 +25,16 @@ const pageCss = `
   .cv-words .cv-map { width: 300px; }
   .cv-words .cv-sliders { width: 100%; }
 }
+@media print {                                  /* nothing to press; map and image side by side */
+  :root, :root[data-theme] { color-scheme: light; }
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  button, select, .cv-hint, .cv-row:has(input) { display: none !important; }
+  .cv-words canvas { filter: brightness(0); }   /* ink that was white in the dark */
+  .cv-page { flex-wrap: nowrap; }
+  .cv-page > :first-child { flex: 0 0 320px; }
+  .cv-page .cv-map { width: 320px; }
+  .cv-page .cv-panel { flex: 0 1 300px; min-width: 0; }
+}
 .cv-sliders output { text-align: right; font-variant-numeric: tabular-nums; }
 `;
 

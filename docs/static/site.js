@@ -1,10 +1,21 @@
 // An explorer is as light or dark as its page, as high as what it shows, and loaded when it comes
 // near the screen, or goes to the printer
 document.addEventListener('DOMContentLoaded', () => {
+  // Paper is white; an explorer prints itself so, and must not be loaded anew for that
+  const {dataset} = document.documentElement
+  let printed = null
+  addEventListener('beforeprint', () => {
+    printed = dataset.theme
+    dataset.theme = 'light'
+  })
+  addEventListener('afterprint', () => {
+    dataset.theme = printed
+    setTimeout(() => { printed = null })
+  })
   for (const frame of document.querySelectorAll('figure.explorer iframe')) {
     let wanted = false
     const dress = () => {
-      if (wanted) frame.src = `${frame.dataset.src}?theme=${document.documentElement.dataset.theme}`
+      if (wanted && printed === null) frame.src = `${frame.dataset.src}?theme=${dataset.theme}`
     }
     const load = () => {
       if (wanted) return
