@@ -18,6 +18,8 @@ rule = ('.fa-{name}{more} {{ --icon: url("data:image/svg+xml,'
         '<svg xmlns=\'http://www.w3.org/2000/svg\' viewBox=\'0 0 {width} {height}\'>'
         '<path d=\'{path}\'/></svg>"); }}\n')
 
+of_a_font = r'(?:\.fa-[\w-]+,?)+\{--fa:"[^"]*"\}|@font-face\{[^}]*fontawesome[^}]*\}'
+
 def write_icons(static):
     "icons.css, cut out of the theme's script, which then goes"
     script = static/'scripts'/'fontawesome.js'
@@ -31,6 +33,10 @@ def write_icons(static):
     (static/'icons.css').write_text(css, encoding='utf-8')
     for path in static.glob('scripts/fontawesome.js*'):
         path.unlink()
+    for path in static.glob('styles/*.css'): # two thousand icons of a font that is not used
+        css = path.read_text(encoding='utf-8')
+        path.write_text(re.sub(of_a_font, '', css), encoding='utf-8')
+    shutil.rmtree(static/'vendor', ignore_errors=True)
 
 # Mathematics
 

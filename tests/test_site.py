@@ -270,6 +270,49 @@ def test_checks_are_folded(site):
     assert 'Show source' not in text
     assert docs.assertions("assert x\ntest_eq(a, b)\nwith expect_fail(ValueError): f()\ng()") == 3
 
+def test_print(url, browser):
+    "On paper: a heading, code that may go on overleaf, nothing to press, white where it was dark"
+    with looking(browser, f'{url}learn/01_invent.html') as page:
+        page.emulate_media(color_scheme='dark')
+        page.wait_for_function(brightness % ('body', 'backgroundColor') + '< 150')
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        page.emulate_media(media='print', color_scheme='dark')
+        assert page.locator('h1').is_visible()
+        for name in ('.buttons', 'button.copybtn', '.prev-next-footer', '.bd-sidebar-primary'):
+            assert not page.locator(name).first.is_visible(), name
+        assert page.evaluate(brightness % ('body', 'backgroundColor')) > 700
+        code = page.locator('div.cell_input pre').first
+        style = 'e => [getComputedStyle(e).overflowX, getComputedStyle(e).whiteSpace]'
+        assert code.evaluate(style) == ['visible', 'pre-wrap']
+        page.set_viewport_size(dict(width=680, height=900))    # as wide as the text of an A4 page
+        frame = page.locator('figure.explorer iframe').content_frame
+        pad, image = (frame.locator(o).bounding_box() for o in ('.cv-pad', '.cv-picture'))
+        assert pad['x'] + pad['width'] < image['x'] and abs(pad['y'] - image['y']) < 20
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+
+explorables = ['learn/03_bound', 'learn/06_failures', 'learn/07_rate', 'learn/10_holes']
+
+def test_frames(url, browser):
+    "A slider of a chapter shows one picture after the other, without a kernel, also by keyboard"
+    n = 0
+    for name in explorables:
+        with looking(browser, f'{url}{name}.html') as page:
+            for figure in page.locator('figure.cv-frames').all():
+                n += 1
+                def seen(figure=figure):
+                    shown = [i.get_attribute('alt') for i in figure.locator('img:visible').all()]
+                    assert len(shown) == 1, shown
+                    return shown[0]
+                for slider in figure.locator('input').all():
+                    before = seen()
+                    slider.focus()
+                    page.keyboard.press('ArrowRight')
+                    now = seen()
+                    assert now != before
+                    assert figure.locator('output').all_text_contents() == [
+                        part.split(' = ')[1] for part in now.split(', ')]
+    assert n >= 5
+
 def test_sharing(site):
     "Each page has words and a picture for whoever gets its address; the site has its lists"
     for name in pages:

@@ -46,4 +46,10 @@ document.addEventListener('DOMContentLoaded', () => {
     const name = summary.closest('li').querySelector('a').textContent.trim()
     summary.setAttribute('aria-label', `Pages below ${name}`)
   }
+  // Formulas that are wider than the screen can be moved with the keyboard
+  addEventListener('load', () => window.MathJax?.startup?.promise.then(() => {
+    for (const formula of document.querySelectorAll('mjx-container[display]')) {
+      if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0
+    }
+  }))
 })
