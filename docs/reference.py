@@ -86,7 +86,8 @@ def on_source_read(app, docname, source):
         own = [m for m in modules if chapter_of[m] == door]
         rooms = [m for m in modules if chapter_of[m] in behind.get(door, ())]
         text += [*map(line, own), '', *(folded(rooms) if rooms else [])]
-    names = [f'api/{m.removeprefix(lib + ".")}' for m in modules]
+    short = [m.removeprefix(lib + '.') for m in modules]
+    names = [f'{name} <api/{name}>' for name in short]
     tree = ['```{toctree}', ':maxdepth: 1', ':hidden:', '', *names, '```', '']
     source[0] += '\n'.join(['', '## Modules', '', *text, *tree])
 

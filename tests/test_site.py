@@ -220,6 +220,22 @@ def test_search(url, browser):
         assert not any(o.startswith(('api', '_modules')) for o in first), first
         assert not re.search(r'\\[a-z(\[]', ' '.join(found.all_text_contents()))
 
+def test_a_line_fits(url, browser):
+    "The column takes the hundred characters that a line of code may have"
+    with looking(browser, f'{url}package/02_loss.html') as page:
+        page.set_viewport_size(dict(width=1440, height=900))
+        line, room = page.evaluate('''(() => {
+          const pre = document.querySelector('div.cell_input pre')
+          const style = getComputedStyle(pre)
+          const line = document.createElement('span')
+          line.textContent = 'x'.repeat(100)
+          line.style.whiteSpace = 'pre'
+          pre.append(line)
+          const room = pre.clientWidth - parseFloat(style.paddingLeft)
+            - parseFloat(style.paddingRight)
+          return [line.getBoundingClientRect().width, room]})()''')
+        assert line <= room, (line, room)
+
 @pytest.mark.parametrize('size', [(1440, 900), (1024, 768), (390, 844)], ids=lambda s: str(s[0]))
 def test_first_screen(url, browser, size):
     "What a VAE is, how to begin, and the map beside the word that it sets: without scrolling"
