@@ -1,6 +1,7 @@
 "The site, straight from the notebooks in nbs/, with saved outputs: `make docs` writes it to _docs/"
 import re
 import sys
+from base64 import b64decode
 from functools import partial
 from pathlib import Path
 
@@ -90,6 +91,12 @@ def letters(app, failed):
     path = Path(app.outdir)/'_static'/'explorer_atlas.html'
     atlas(model, images, path, by_weight, title='Letters by weight')
 
+def stills(app, failed):
+    "The picture that each explorer has for who has no JavaScript, beside it"
+    for path in () if failed else (Path(app.outdir)/'_static').glob('explorer_*.html'):
+        held = re.search(r'<img [^>]*src="data:image/png;base64,([^"]+)"', path.read_text())
+        path.with_suffix('.png').write_bytes(b64decode(held[1]))
+
 reference.write_pages()
 
 def setup(app):
@@ -105,3 +112,4 @@ def setup(app):
     for finish in (weight.on_finished, sharing.on_finished, gallery.write_thumbnails, explorers):
         app.connect('build-finished', finish)
     app.connect('build-finished', letters)
+    app.connect('build-finished', stills)

@@ -114,7 +114,7 @@ tags = {
 explorer = r'<!-- explorer (\w+): (.*?) -->'
 frame = ('<figure class="explorer"><figcaption>{caption}</figcaption>'
          '<iframe data-src="{up}/_static/explorer_{name}.html" title="{caption}"></iframe>'
-         '<noscript><a href="{up}/_static/explorer_{name}.html">A picture of it</a></noscript>'
+         '<noscript><img src="{up}/_static/explorer_{name}.png" alt="{caption}"></noscript>'
          '</figure>')
 
 def prose(text, path):

@@ -306,6 +306,17 @@ def test_print(url, browser):
         assert pad['x'] + pad['width'] < image['x'] and abs(pad['y'] - image['y']) < 20
         page.evaluate("dispatchEvent(new Event('afterprint'))")
 
+def test_without_javascript(url, browser):
+    "A picture of each explorer, and no empty frame"
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    for name in ('index', 'package/06_explore'):
+        page.goto(f'{url}{name}.html')
+        assert not page.locator('figure.explorer iframe:visible').count()
+        for image in page.locator('figure.explorer noscript img').all():
+            assert image.bounding_box()['width'] > 200
+    context.close()
+
 explorables = ['learn/03_bound', 'learn/06_failures', 'learn/07_rate', 'learn/10_holes']
 
 def test_frames(url, browser):
