@@ -38,6 +38,41 @@ def write_icons(static):
         path.write_text(re.sub(of_a_font, '', css), encoding='utf-8')
     shutil.rmtree(static/'vendor', ignore_errors=True)
 
+# Styles
+
+def words_of(out):
+    "All that may be the name of a class: in pages, and anywhere in scripts"
+    named = re.compile(r'class="([^"]*)"')
+    words = {o for page in out.rglob('*.html') if 'explorer_' not in page.name
+             for found in named.findall(page.read_text(encoding='utf-8')) for o in found.split()}
+    for script in (p for p in (out/'_static').rglob('*.js') if 'mathjax' not in p.parts):
+        words |= {*re.findall(r'[\w-]+', script.read_text(encoding='utf-8'))}
+    return words
+
+def is_used(selector, words):
+    "Whether something may match: the classes in `:not(...)` and the like do not count"
+    plain = re.sub(r':[\w-]+\([^()]*\)', '', selector)
+    return all(o in words for o in re.findall(r'\.([a-zA-Z_][\w-]*)', plain))
+
+def purged(css, words):
+    "The rules that something on the site may match"
+    def keep(rule):
+        head, inside = rule.groups()
+        before, _, selectors = head.rpartition(';')      # an `@import` or `@charset`
+        if selectors.lstrip().startswith('@'):
+            return rule[0]
+        used = [o for o in re.split(r',(?![^(]*\))', selectors) if is_used(o, words)]
+        before += ';' if before else ''
+        return f'{before}{",".join(used)}{{{inside}}}' if used else before
+    return re.sub(r'([^{}]+)\{([^{}]*)\}', keep, css)
+
+def purge_styles(out):
+    "The theme's styles, less what is for things that this site has not"
+    words = words_of(out)
+    for path in (out/'_static'/'styles').glob('*.css'):
+        css = purged(path.read_text(encoding='utf-8'), words)
+        path.write_text(re.sub(r'/\*.*?\*/', '', css, flags=re.S), encoding='utf-8')
+
 # Mathematics
 
 mathjax_parts = ['input/tex-base', '[tex]/ams', 'output/chtml', 'a11y/assistive-mml']
@@ -93,4 +128,5 @@ def on_finished(app, failed):
     static = Path(app.outdir)/'_static'
     write_icons(static)
     prune_mathjax(static)
+    purge_styles(Path(app.outdir))
     shutil.rmtree(static/'locales', ignore_errors=True) # the theme's, in 47 languages

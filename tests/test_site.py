@@ -384,6 +384,7 @@ def test_explorer(url, browser):
     with looking(browser, f'{url}package/06_explore.html') as page:
         for i in range(2):
             frame = page.locator('figure.explorer iframe').nth(i)
+            frame.scroll_into_view_if_needed()     # it is loaded when it comes near
             frame.content_frame.locator('canvas').first.wait_for()
 
 def test_reference(site):
