@@ -1,13 +1,18 @@
 "The site, straight from the notebooks in nbs/, with saved outputs: `make docs` writes it to _docs/"
 import re
 import sys
+from base64 import b64decode
 from functools import partial
 from pathlib import Path
 
 here = Path(__file__).parent
 sys.path[:0] = [str(here), str(here.parent)] # this tree's package, whatever is installed
+import gallery  # noqa: E402
 import pages  # noqa: E402
 import reference  # noqa: E402
+import sharing  # noqa: E402
+import torch  # noqa: E402
+import weight  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 from convvae.data import Images, render_glyphs  # noqa: E402
@@ -16,6 +21,7 @@ from convvae.measures.embedding import Table, embed  # noqa: E402
 from convvae.model import ConvVAE, pretrained  # noqa: E402
 from convvae.sources.glyphs import every_glyph  # noqa: E402
 from convvae.views.atlas import atlas  # noqa: E402
+from convvae.views.plane import usual_plane  # noqa: E402
 
 cfg = pages.cfg
 project, author, release = cfg['title'], cfg['author'], cfg['version']
@@ -42,13 +48,17 @@ smartquotes = False # they would turn those of default values
 html_theme, html_title, html_static_path = 'sphinx_book_theme', project, ['static']
 copybutton_selector = 'div:not(.output) > div.highlight > pre' # code, not what it prints
 html_css_files, html_js_files = ['site.css'], ['site.js']
+html_search_scorer = str(here/'search.js')
 html_use_index = html_copy_source = False # the reference is the index; notebooks can be downloaded
+html_baseurl, html_extra_path, templates_path = sharing.base, ['extra'], ['templates']
+mathjax3_config = weight.mathjax3_config
 html_favicon = 'static/icon.svg'
 html_context = dict(default_mode='auto')
 html_theme_options = dict(
     repository_url=cfg['git_url'], use_repository_button=True,
     use_download_button=False, use_fullscreen_button=False,
-    navbar_persistent=[], secondary_sidebar_items={'**': ['page-toc'], 'index': []},
+    footer_content_items=['foot.html'], navbar_persistent=[],
+    secondary_sidebar_items={'**': ['page-toc'], 'index': [], 'chapters': []},
 )
 html_sidebars = {'**': ['navbar-logo.html', 'search-button-field.html', 'sbt-sidebar-nav.html']}
 
@@ -56,11 +66,16 @@ def explorers(app, failed):
     "The trained models that come with the package, to be played with in the page"
     if failed:
         return
-    for folder in (pages.root/pages.lib/'weights').iterdir():
-        points = load_file(folder/'latents.safetensors')
-        name = f'explorer_{folder.name.removeprefix("mnist_")}.html'
-        to_html(ConvVAE.from_pretrained(folder), Path(app.outdir)/'_static'/name,
-                points['mu'].float(), points['y'])
+    titles = dict(mnist_2d='A map of handwritten digits', mnist_16='Digits of sixteen latents')
+    static = Path(app.outdir)/'_static'
+    for name, title in titles.items():
+        to_html(ConvVAE.from_pretrained(pretrained(name)),
+                static/f'explorer_{name.removeprefix("mnist_")}.html', title=title)
+    points = load_file(pretrained('glyphs')/'latents.safetensors')['mu'].float()
+    model = ConvVAE.from_pretrained(pretrained('glyphs'))
+    first = usual_plane(points).spots(points).matmul(points.new_tensor([-1., .4])).argsort()[-60]
+    latents = torch.cat([points[first, None], points]) # it begins where letters are bold
+    to_html(model, static/'explorer_letters.html', latents, n=4, title='A map of typefaces')
 
 def letters(app, failed):
     "The atlas of the chapter on it: every tenth glyph, in the colours of its weight"
@@ -76,13 +91,25 @@ def letters(app, failed):
     path = Path(app.outdir)/'_static'/'explorer_atlas.html'
     atlas(model, images, path, by_weight, title='Letters by weight')
 
+def stills(app, failed):
+    "The picture that each explorer has for who has no JavaScript, beside it"
+    for path in () if failed else (Path(app.outdir)/'_static').glob('explorer_*.html'):
+        held = re.search(r'<img [^>]*src="data:image/png;base64,([^"]+)"', path.read_text())
+        path.with_suffix('.png').write_bytes(b64decode(held[1]))
+
 reference.write_pages()
 
 def setup(app):
     app.connect('source-read', pages.on_source_read)
+    app.config.mathjax_path = weight.mathjax_path
     app.connect('source-read', reference.on_source_read)
+    app.connect('source-read', gallery.on_source_read)
     app.connect('doctree-read', reference.link_names)
     app.connect('autodoc-process-docstring', reference.on_docstring)
     app.connect('autodoc-process-signature', reference.on_signature)
-    app.connect('build-finished', explorers)
+    app.connect('html-page-context', sharing.on_page)
+    app.connect('html-page-context', weight.lazy_pictures)
+    for finish in (weight.on_finished, sharing.on_finished, gallery.write_thumbnails, explorers):
+        app.connect('build-finished', finish)
     app.connect('build-finished', letters)
+    app.connect('build-finished', stills)

@@ -59,6 +59,22 @@ def title(path):
         if not code and (m := re.search(r'^# (.+)', text, re.M)):
             return m[1]
 
+def first_line(path):
+    "What a notebook is about: the quotation below its title"
+    for code, text in cells(path):
+        if not code and (m := re.search(r'^> (.+)', text, re.M)):
+            return m[1]
+    return ''
+
+def figures(path):
+    "The pictures that a notebook shows, as base64"
+    nb = json.loads(path.read_text(encoding='utf-8'))
+    for cell in nb['cells']:
+        shown = all(o not in ''.join(cell['source']).split('\n') for o in ('#| hide', '#| check'))
+        for output in cell.get('outputs', []) if shown else []:
+            if 'image/png' in output.get('data', {}):
+                yield output['data']['image/png']
+
 def module(path):
     "The module that a notebook is exported to, or None"
     for _, text in cells(path):
@@ -98,6 +114,7 @@ tags = {
 explorer = r'<!-- explorer (\w+): (.*?) -->'
 frame = ('<figure class="explorer"><figcaption>{caption}</figcaption>'
          '<iframe data-src="{up}/_static/explorer_{name}.html" title="{caption}"></iframe>'
+         '<noscript><img src="{up}/_static/explorer_{name}.png" alt="{caption}"></noscript>'
          '</figure>')
 
 def prose(text, path):
@@ -136,6 +153,25 @@ def in_words(source, given):
         found.setdefault('suptitle' if name == 'suptitle' else 'titles', []).extend(said)
     return '; '.join(found.get('suptitle') or found.get('titles') or [])
 
+def assertions(source):
+    "How many things a cell checks: assert, and what fastcore.test and others call so"
+    def is_check(o):
+        name = getattr(o, 'func', None)
+        name = getattr(name, 'attr', getattr(name, 'id', ''))
+        return isinstance(o, ast.Assert) or re.match(r'test_|expect_fail|assert_', name)
+    return sum(bool(is_check(o)) for o in ast.walk(ast.parse(source)))
+
+def folded(source, given):
+    "What stands on a cell that is folded; None for other cells"
+    if 'check' in given:
+        n = assertions(source)
+        return f'Checked: {n} assertion{"s" if n != 1 else ""}' if n else 'Checked'
+    if 'solution' in given:
+        return 'Solution'
+    if 'code-fold' in given and re.match(r'\s*(import|from) ', source):
+        return 'Imports'
+    return None
+
 def as_shown(cell, path):
     "The cells of the page for one of the notebook"
     source = ''.join(cell['source'])
@@ -159,9 +195,8 @@ def as_shown(cell, path):
         names = [o for o in defined(source) if o in public(home)]
         places = [f'({home}.{o})=' for o in names] # the reference points here
     metadata = dict(tags=[tag for pair, tag in tags.items() if pair in given.items()])
-    for name, prompt in (('check', 'Checked'), ('solution', 'Solution')):
-        if name in given:
-            metadata['mystnb'] = dict(code_prompt_show=prompt, code_prompt_hide=prompt)
+    if prompt := folded(source, given):
+        metadata['mystnb'] = dict(code_prompt_show=prompt, code_prompt_hide=prompt)
     if any('image/png' in o.get('data', {}) for o in cell['outputs']):
         alt = in_words(source, given)
         if not alt:
@@ -175,11 +210,15 @@ def tree(caption, pages):
     head = [f':caption: {caption}'] if caption else []
     return new_markdown_cell('\n'.join(['```{toctree}', ':hidden:', *head, '', *pages, '```']))
 
-def entry(path, base=nbs):
-    "A line of a table of contents: the number and the title of a notebook, and where it lies"
+def entry_words(path):
+    "The number and the title of a notebook, as far as a colon"
     number = re.match(r'\d\d', path.stem)
     words = f'{number[0]} {title(path)}' if number else title(path)
-    return f'{words.split(":")[0]} <{posixpath.relpath(path.with_suffix(""), base)}>'
+    return words.split(':')[0]
+
+def entry(path, base=nbs):
+    "A line of a table of contents: what a notebook is called, and where it lies"
+    return f'{entry_words(path)} <{posixpath.relpath(path.with_suffix(""), base)}>'
 
 def on_source_read(app, docname, source):
     path = Path(app.env.doc2path(docname))
@@ -188,6 +227,7 @@ def on_source_read(app, docname, source):
     nb = json.loads(source[0])
     nb['cells'] = [o for c in nb['cells'] for o in as_shown(c, path)]
     if docname == app.config.root_doc:
+        nb['cells'].append(tree('', ['chapters']))
         for caption, found in parts.items():
             if found:
                 nb['cells'].append(tree(caption, map(entry, found)))

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from docutils import nodes
 from fastcore.docments import docments
-from pages import chapter_of, lib, module, nbs, passed_on, public, title
+from pages import behind, chapter_of, lib, module, nbs, parts, passed_on, public, title
 from sphinx import addnodes
 from sphinx.ext.autodoc.preserve_defaults import DefaultValue
 from torch.distributions import Distribution
@@ -28,6 +28,19 @@ def entry(m, name):
         return f'.. autofunction:: {m}.{name}\n'
     return f'.. autodata:: {m}.{name}\n   :no-value:\n'
 
+def summary(m, name):
+    "The docstring of a name, or what the comment beside a value says"
+    o = getattr(import_module(m), name)
+    if inspect.isclass(o) or callable(o):
+        return (inspect.getdoc(o) or '').partition('\n')[0]
+    source = inspect.getsource(import_module(m))
+    return re.search(rf'^{name} *=.*?(?:# *(.*))?$', source, re.M)[1] or 'a value'
+
+def overview(m, names):
+    "A table: what each name is for"
+    rows = (f'| `{name}` | {summary(m, name).replace("|", chr(92) + "|")} |' for name in names)
+    return ['| name | what it is |', '|---|---|', *rows]
+
 def page(m):
     "The Markdown of a module's page"
     chapter = f'../{chapter_of[m].relative_to(nbs)}'
@@ -36,7 +49,10 @@ def page(m):
     if further := passed_on(m):
         quoted = ', '.join(f'`{name}`' for name in further)
         text.append(f'Also imported from here: {quoted}.')
-    if names := public(m):
+    names = public(m)
+    if len(names) > 1:
+        text.append('\n'.join(overview(m, names)))
+    if names:
         text.append('\n'.join(['```{eval-rst}', *(entry(m, name) for name in names), '```']))
     return '\n\n'.join(text) + '\n'
 
@@ -51,11 +67,29 @@ def write_pages():
         if not path.exists() or path.read_text(encoding='utf-8') != text:
             path.write_text(text, encoding='utf-8')
 
+def line(m):
+    "A module in the overview: what it is for, and its names"
+    names = ', '.join(f'`{name}`' for name in public(m) or passed_on(m))
+    return f'- [{m}](api/{m.removeprefix(lib + ".")}.md): {import_module(m).__doc__}. {names}'
+
+def folded(found):
+    "Modules behind a door, which most readers do not need"
+    head = f'<details><summary>{len(found)} more behind it</summary>' # lines of HTML end with a gap
+    return [head, '', *map(line, found), '', '</details>', '']
+
 def on_source_read(app, docname, source):
-    "The list of pages, in the order of the chapters"
-    if docname == 'api':
-        pages = [f'api/{m.removeprefix(lib + ".")}' for m in modules]
-        source[0] += '\n'.join(['', '```{toctree}', ':maxdepth: 1', '', *pages, '```', ''])
+    "The modules in the order of the chapters: those that people open, and the others folded"
+    if docname != 'api':
+        return
+    text = []
+    for door in parts['Part IV: how it is built']:
+        own = [m for m in modules if chapter_of[m] == door]
+        rooms = [m for m in modules if chapter_of[m] in behind.get(door, ())]
+        text += [*map(line, own), '', *(folded(rooms) if rooms else [])]
+    short = [m.removeprefix(lib + '.') for m in modules]
+    names = [f'{name} <api/{name}>' for name in short]
+    tree = ['```{toctree}', ':maxdepth: 1', ':hidden:', '', *names, '```', '']
+    source[0] += '\n'.join(['', '## Modules', '', *text, *tree])
 
 def rst(text):
     "Code in backticks; nothing else is marked up"

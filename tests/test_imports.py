@@ -102,6 +102,7 @@ may_import = {
     'views.decoder': {'layers', 'model', 'sample', 'views.explorer'},
     'views.page': {'checks', 'sample', 'saving', 'views.decoder', 'views.explorer', 'views.map',
                    'views.plane'},
+    'views.frames': set(),
     'views.sheets': {'chunks', 'views.explorer'},
     'views.atlas': {'checks', 'data', 'measures.embedding', 'saving', 'views.decoder',
                     'views.explorer', 'views.page', 'views.plane', 'views.sheets'},

@@ -38,7 +38,8 @@ def names_of(m, which='own'):
 def by_chapter(m): return docs.notebooks.index(docs.chapter_of[f'convvae.{m}'])
 
 modules = sorted((m for m in sources if names_of(m, 'all')), key=by_chapter)
-order = ['index', *chapters, 'api', *(f'api/{m}' for m in modules), 'changelog', 'contributing']
+reference = ['api', *(f'api/{m}' for m in modules), 'changelog', 'contributing']
+order = ['index', 'chapters', *chapters, *reference]
 shown = [m for m in modules if names_of(m)] # whose code the reference leads to
 code = [f'_modules/convvae/{m.replace(".", "/")}' for m in shown]
 pages = [*order, 'search', '_modules/index', *code]
@@ -95,7 +96,8 @@ def looking(browser, url):
 
 def test_all_pages(site):
     found = [p.relative_to(site) for p in site.rglob('*.html')]
-    assert {str(p.with_suffix('')) for p in found if '_static' not in p.parts} == set(pages)
+    shown = {str(p.with_suffix('')) for p in found if '_static' not in p.parts}
+    assert shown == {*pages, '404'} # which stands alone
 
 # What a reader sees that was meant for a program: maths and code are set apart first
 prose = '''(() => { const article = document.querySelector('main').cloneNode(true)
@@ -128,8 +130,15 @@ def test_page(site, url, browser, name):
         page.wait_for_function(brightness % ('body', 'backgroundColor') + '< 150')
         page.wait_for_function(brightness % ("querySelector('h1')", 'color') + '> 500')
 
-        page.set_viewport_size({'width': 390, 'height': 844})
-        assert page.evaluate('document.documentElement.scrollWidth') <= 390, 'wider than a phone'
+        assert page.locator('main, [role=main]').count() == page.locator('h1').count() == 1
+        assert not page.locator('th:empty').count()
+        for width in 1440, 390:
+            page.set_viewport_size({'width': width, 'height': 844})
+            assert page.evaluate('document.documentElement.scrollWidth') <= width, 'too wide'
+            assert not page.evaluate(cut_off), f'code is cut off at {width} pixels'
+
+cut_off = '''[...document.querySelectorAll('article pre')]
+.filter(e => !e.closest('.output') && e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)'''
 
 class Links(HTMLParser):
     def __init__(self, text):
@@ -204,6 +213,152 @@ def test_search(url, browser):
         page.keyboard.press('Enter')
         results = page.locator('#search-results')
         results.get_by_role('link', name='What is wrong, and what to try').wait_for()
+    with looking(browser, f'{url}search.html?q=rate') as page:
+        found = page.locator('#search-results li')
+        found.nth(9).locator('p.context').wait_for()
+        first = [a.get_attribute('href') for a in found.locator('a').all()[:5]]
+        assert not any(o.startswith(('api', '_modules')) for o in first), first
+        assert not re.search(r'\\[a-z(\[]', ' '.join(found.all_text_contents()))
+
+def test_a_line_fits(url, browser):
+    "The column takes the hundred characters that a line of code may have"
+    with looking(browser, f'{url}package/02_loss.html') as page:
+        page.set_viewport_size(dict(width=1440, height=900))
+        line, room = page.evaluate('''(() => {
+          const pre = document.querySelector('div.cell_input pre')
+          const style = getComputedStyle(pre)
+          const line = document.createElement('span')
+          line.textContent = 'x'.repeat(100)
+          line.style.whiteSpace = 'pre'
+          pre.append(line)
+          const room = pre.clientWidth - parseFloat(style.paddingLeft)
+            - parseFloat(style.paddingRight)
+          return [line.getBoundingClientRect().width, room]})()''')
+        assert line <= room, (line, room)
+
+@pytest.mark.parametrize('size', [(1440, 900), (1024, 768), (390, 844)], ids=lambda s: str(s[0]))
+def test_first_screen(url, browser, size):
+    "What a VAE is, how to begin, and the map beside the word that it sets: without scrolling"
+    with looking(browser, url) as page:
+        page.set_viewport_size(dict(zip(('width', 'height'), size, strict=True)))
+        page.wait_for_timeout(300)
+        frame = page.locator('figure.explorer iframe').content_frame
+        word = frame.locator('canvas.cv-word')
+        word.wait_for()
+        first = [page.get_by_text('A variational autoencoder'), page.get_by_text('git clone'),
+                 page.get_by_role('link', name='Colab').first, word,
+                 frame.get_by_label('Word'), frame.locator('.cv-pad')]
+        for part in first:
+            box = part.bounding_box()
+            assert box['x'] >= 0 and box['y'] >= 0, box
+            assert box['x'] + box['width'] <= size[0] and box['y'] + box['height'] <= size[1], box
+        drawn = 'c => c.toDataURL()'
+        before = word.evaluate(drawn)
+        frame.get_by_label('Word').fill('VAE')
+        page.wait_for_timeout(200)
+        typed = word.evaluate(drawn)
+        frame.locator('.cv-pad').click(position=dict(x=30, y=30))
+        page.wait_for_timeout(200)
+        assert len({before, typed, word.evaluate(drawn)}) == 3
+        assert word.get_attribute('aria-label').startswith('VAE')
+
+def weight(browser, site, url, name):
+    "Bytes that a page asks for when it is opened"
+    found = set()
+    context = browser.new_context(viewport={'width': 1440, 'height': 900})
+    page = context.new_page()
+    page.on('request', lambda r: found.add(r.url.split('?')[0]))
+    page.goto(f'{url}{name}.html', wait_until='networkidle')
+    context.close()
+    files = [site/unquote(o.removeprefix(url)) for o in found if o.startswith(url)]
+    return sum(path.stat().st_size for path in files)
+
+def test_weights(site, url, browser):
+    "A chapter weighs under 1.5 MB, the first page with its decoder under 2"
+    light = ['learn/08_blur', 'learn/12_factors', 'jobs/own_images', 'package/02_loss', 'api/model']
+    for name in light: assert weight(browser, site, url, name) < 1.5e6, name
+    assert weight(browser, site, url, 'index') < 2e6
+
+def test_checks_are_folded(site):
+    "What only checks stands behind its number of assertions, imports behind their name"
+    text = (site/'package'/'02_loss.html').read_text(encoding='utf-8')
+    assert re.search(r'Checked: \d+ assertions', text)
+    assert 'Show source' not in text
+    assert docs.assertions("assert x\ntest_eq(a, b)\nwith expect_fail(ValueError): f()\ng()") == 3
+
+def test_print(url, browser):
+    "On paper: a heading, code that may go on overleaf, nothing to press, white where it was dark"
+    with looking(browser, f'{url}learn/01_invent.html') as page:
+        page.emulate_media(color_scheme='dark')
+        page.wait_for_function(brightness % ('body', 'backgroundColor') + '< 150')
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        page.emulate_media(media='print', color_scheme='dark')
+        assert page.locator('h1').is_visible()
+        for name in ('.buttons', 'button.copybtn', '.prev-next-footer', '.bd-sidebar-primary'):
+            assert not page.locator(name).first.is_visible(), name
+        assert page.evaluate(brightness % ('body', 'backgroundColor')) > 700
+        code = page.locator('div.cell_input pre').first
+        style = 'e => [getComputedStyle(e).overflowX, getComputedStyle(e).whiteSpace]'
+        assert code.evaluate(style) == ['visible', 'pre-wrap']
+        page.set_viewport_size(dict(width=680, height=900))    # as wide as the text of an A4 page
+        frame = page.locator('figure.explorer iframe').content_frame
+        pad, image = (frame.locator(o).bounding_box() for o in ('.cv-pad', '.cv-picture'))
+        assert pad['x'] + pad['width'] < image['x'] and abs(pad['y'] - image['y']) < 20
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+
+def test_without_javascript(url, browser):
+    "A picture of each explorer, and no empty frame"
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    for name in ('index', 'package/06_explore'):
+        page.goto(f'{url}{name}.html')
+        assert not page.locator('figure.explorer iframe:visible').count()
+        for image in page.locator('figure.explorer noscript img').all():
+            assert image.bounding_box()['width'] > 200
+    context.close()
+
+explorables = ['learn/03_bound', 'learn/06_failures', 'learn/07_rate', 'learn/10_holes']
+
+def test_frames(url, browser):
+    "A slider of a chapter shows one picture after the other, without a kernel, also by keyboard"
+    n = 0
+    for name in explorables:
+        with looking(browser, f'{url}{name}.html') as page:
+            for figure in page.locator('figure.cv-frames').all():
+                n += 1
+                def seen(figure=figure):
+                    shown = [i.get_attribute('alt') for i in figure.locator('img:visible').all()]
+                    assert len(shown) == 1, shown
+                    return shown[0]
+                for slider in figure.locator('input').all():
+                    before = seen()
+                    slider.focus()
+                    page.keyboard.press('ArrowRight')
+                    now = seen()
+                    assert now != before
+                    assert figure.locator('output').all_text_contents() == [
+                        part.split(' = ')[1] for part in now.split(', ')]
+    assert n >= 5
+
+def test_sharing(site):
+    "Each page has words and a picture for whoever gets its address; the site has its lists"
+    for name in pages:
+        head = (site/f'{name}.html').read_text(encoding='utf-8').split('</head>')[0]
+        about = re.search(r'<meta name="description" content="([^"]+)">', head)[1]
+        assert 10 < len(html.unescape(about)) <= 201, (name, about)
+        for o in ('og:title', 'og:image', 'og:url', 'apple-touch-icon'): assert o in head, (name, o)
+        assert head.count('rel="canonical"') == 1
+    for o in ('robots.txt', '404.html', '_static/card.png', '_static/touch_icon.png'):
+        assert (site/o).stat().st_size > 50, o
+    listed = (site/'sitemap.xml').read_text()
+    for name in order: assert f'/{name}.html</loc>' in listed, name
+    told = (site/'llms.txt').read_text()
+    for name in (o for o in chapters if o.startswith(('learn', 'jobs'))): assert name in told, name
+    cards = (site/'chapters.html').read_text(encoding='utf-8')
+    for found in docs.parts.values():
+        for path in found:
+            assert f'href="{name_of(path)}.html"' in cards
+    assert len(re.findall(r'minutes to read', cards)) == sum(map(len, docs.parts.values()))
 
 def test_explorer(url, browser):
     "On the landing page the picture follows the pointer, in the page's colours, in one screen"
@@ -229,6 +384,7 @@ def test_explorer(url, browser):
     with looking(browser, f'{url}package/06_explore.html') as page:
         for i in range(2):
             frame = page.locator('figure.explorer iframe').nth(i)
+            frame.scroll_into_view_if_needed()     # it is loaded when it comes near
             frame.content_frame.locator('canvas').first.wait_for()
 
 def test_reference(site):

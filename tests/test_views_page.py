@@ -12,7 +12,7 @@ from torch import nn
 from torch.distributions import Bernoulli, Independent
 
 from convvae.explore import to_html
-from convvae.model import ConvVAE, blocks, likelihoods
+from convvae.model import ConvVAE, blocks, likelihoods, pretrained
 
 @contextmanager
 def opened(browser, url, **kwargs):
@@ -209,6 +209,65 @@ def test_map_is_held_by_a_click(browser, tmp_path):
         whole = page.evaluate(drawn)
         page.get_by_label('points', exact=True).uncheck()
         assert page.evaluate(drawn) != whole
+
+def test_map_is_dragged(browser, tmp_path):
+    "Press, move, release: the place goes along, and stays where it was let go"
+    with opened(browser, make_page('grey', tmp_path).as_uri()) as page:
+        pad = page.locator('.cv-pad')
+        box = pad.bounding_box()
+        def move(share):
+            page.mouse.move(box['x'] + share*box['width'], box['y'] + box['height']/2)
+        seen = []
+        def note(): seen.append(pad.get_attribute('aria-valuetext'))
+        for held in (False, True):              # also when a click holds the place
+            move(0.2)
+            page.mouse.down()
+            note()
+            move(0.5)
+            note()
+            move(0.8)
+            page.mouse.up()
+            note()
+            move(0.3)
+            assert pad.get_attribute('aria-valuetext') == seen[-1], held
+        assert len({*seen}) == 3 and seen[:3] == seen[3:], seen
+        for check in page.locator('.cv-map input').all():
+            assert min(check.bounding_box()[k] for k in ('width', 'height')) >= 24
+
+def test_map_on_a_phone(browser, tmp_path):
+    "The hint speaks of a finger where there is no mouse"
+    phone = dict(viewport=dict(width=390, height=844), has_touch=True, is_mobile=True)
+    with opened(browser, make_page('grey', tmp_path).as_uri(), **phone) as page:
+        assert 'finger' in page.locator('.cv-hint').text_content()
+    with opened(browser, make_page('grey', tmp_path).as_uri()) as page:
+        assert 'click' in page.locator('.cv-hint').text_content()
+
+def test_words_are_set(browser, tmp_path):
+    "A model of letters: what is typed is set, each letter as torch decodes it, in under a megabyte"
+    model = ConvVAE.from_pretrained(pretrained('glyphs'))
+    path = to_html(model, tmp_path/'a.html')
+    assert path.stat().st_size < 1e6
+    with opened(browser, path.as_uri()) as page:
+        z = torch.tensor(page.evaluate('convvae.z'))
+        got = decoded(page, z, [float(i == 6) for i in range(26)])
+        with torch.no_grad():
+            wanted = model.decode(z[None], 6).mean.flatten()
+        torch.testing.assert_close(got, wanted, atol=5e-3, rtol=0)
+        word, field = page.locator('canvas.cv-word'), page.get_by_label('Word')
+        width = "c => c.width/c.height"
+        field.fill('iiiiii')
+        page.wait_for_timeout(200)
+        narrow = word.evaluate(width)
+        field.fill('WWWWWW')
+        page.wait_for_timeout(200)
+        assert word.evaluate(width) > narrow
+        seen = picture(page)
+        field.fill('W?W1WWWW')                  # what the model cannot draw is left out
+        page.wait_for_timeout(200)
+        assert picture(page) == seen
+        field.fill('')
+        page.wait_for_timeout(100)
+        assert not page.evaluate(f'{is_drawn}()')
 
 @pytest.mark.parametrize('limit', [2_000_000, 600_000], ids=['decoder', 'tiles'])
 def test_page_is_right(browser, tmp_path, limit):

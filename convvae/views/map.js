@@ -1,7 +1,7 @@
 // A map of latent space, for `LatentMap` and for the page that `to_html` writes. What it shows is a
 // view: points (float32 u, v in turn), labels (a byte each, or null), names and colours of the
 // labels, half (the map goes from -half to half), axes (two names), tiles (a JPEG of decoded
-// images, or null).
+// images, or null), ink (there are none, `paint` brings letters to stand on the page's own ground).
 
 const mapCss = `
 .cv-map, .cv-page { font: 14px/1.45 system-ui, sans-serif; }
@@ -14,14 +14,22 @@ const mapCss = `
   border: 3px solid #fff; border-radius: 50%; outline: 2px solid #000; box-sizing: border-box;
   pointer-events: none; }
 .cv-held .cv-dot { background: #e11d48; }
+.cv-pressed { cursor: grabbing; }
 .cv-row { display: flex; flex-wrap: wrap; gap: 2px 9px; align-items: center; margin-top: 4px; }
-.cv-row label { display: inline-flex; gap: 5px; align-items: center; }
+.cv-row label { display: inline-flex; gap: 5px; align-items: center; min-height: 24px; }
+.cv-row input[type=checkbox] { width: 24px; height: 24px; margin: 0; accent-color: #2563eb; }
+.cv-map :is(input, select, button):focus-visible { outline: 3px solid #3b82f6; outline-offset: 1px; }
 .cv-key { display: inline-flex; align-items: center; gap: 4px; }
 .cv-key i { width: 10px; height: 10px; border-radius: 50%; }
 .cv-hint { opacity: .75; font-size: 12.5px; }
 `;
-const mapHint = 'Move over the map, or use the arrow keys. '
-  + 'A click holds the place, the next one lets go.';
+const mapHint = {
+  mouse: 'Move over the map, or use the arrow keys. A click holds the place, the next one lets go.',
+  finger: 'Touch the map and move the finger.',
+};
+const still = 4;                                // pixels that a click may move, and be no drag
+
+const byFinger = () => matchMedia('(hover: none)').matches;
 
 function checkbox(text) {
   const box = el('input', {type: 'checkbox', checked: true});
@@ -41,7 +49,7 @@ function mapElements() {
   const points = checkbox('points');
   const tiles = checkbox('decoded images');
   const boxes = el('div', {className: 'cv-row'}, points.label, tiles.label);
-  const hint = el('div', {className: 'cv-hint'}, mapHint);
+  const hint = el('div', {className: 'cv-hint'}, mapHint[byFinger() ? 'finger' : 'mouse']);
   const whole = el('div', {className: 'cv-map'}, pad, place, key, boxes, hint);
   return {canvas, dot, pad, place, key, points, tiles, whole};
 }
@@ -57,8 +65,10 @@ function drawMap(parts, {view, points, labels, picture}) {
   const context = canvas.getContext('2d');
   canvas.width = canvas.height = side;
   if (picture && parts.tiles.box.checked) {
-    context.fillStyle = '#000';
-    context.fillRect(0, 0, side, side);
+    if (!view.ink) {                            // ink stands on the page, light on black
+      context.fillStyle = '#000';
+      context.fillRect(0, 0, side, side);
+    }
     context.globalAlpha = showPoints && points.length ? .45 : 1;
     context.drawImage(picture, 0, 0, side, side);
   }
@@ -108,6 +118,7 @@ function latentMap(root, onmove) {              // onmove gets [u, v]
   let shown = null;
   let at = [0, 0];
   let held = false;
+  let pressed = null;                           // where a button went down
   const draw = () => drawMap(parts, shown);
 
   function put(next) {                          // the pointer, without telling anybody
@@ -130,13 +141,29 @@ function latentMap(root, onmove) {              // onmove gets [u, v]
     const shares = [(event.clientX - box.left)/box.width, (event.clientY - box.top)/box.height];
     move(fromShares(shares, shown.view.half));
   }
+  function hold(next) {
+    held = next;
+    pad.classList.toggle('cv-held', held);
+  }
   function press(event) {
     pad.focus({preventScroll: true});
-    if (event.pointerType === 'mouse') {
-      held = !held;
-      pad.classList.toggle('cv-held', held);
-    }
+    pad.setPointerCapture(event.pointerId);     // a drag may leave the map and come back
+    pad.classList.add('cv-pressed');
+    pressed = {x: event.clientX, y: event.clientY, moved: false};
     follow(event);
+  }
+  function drag(event) {
+    if (pressed) {
+      const way = Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y);
+      pressed.moved ||= way > still;
+    }
+    if (pressed || !held) follow(event);
+  }
+  function release(event) {                     // a drag ends where it ends; a click holds or not
+    if (!pressed) return;
+    if (event.pointerType === 'mouse') hold(pressed.moved || !held);
+    pad.classList.remove('cv-pressed');
+    pressed = null;
   }
   function step(event) {
     const direction = arrows[event.key];
@@ -146,17 +173,20 @@ function latentMap(root, onmove) {              // onmove gets [u, v]
     const size = shown.view.half/(event.shiftKey ? 8 : 40);
     move([at[0] + direction[0]*size, at[1] + direction[1]*size]);
   }
-  pad.addEventListener('pointermove', event => held || follow(event));
+  pad.addEventListener('pointermove', drag);
   pad.addEventListener('pointerdown', press);
+  for (const end of ['pointerup', 'pointercancel']) pad.addEventListener(end, release);
   pad.addEventListener('keydown', step);
   for (const {box} of [parts.points, parts.tiles]) box.addEventListener('change', draw);
   new ResizeObserver(() => shown && draw()).observe(pad);
 
   function show(view, where) {
+    const before = shown;
     const mine = {view, points: floats(view.points), labels: view.labels && bytes(view.labels)};
     shown = mine;
     parts.key.replaceChildren(...keyOf(shown));
-    parts.tiles.label.hidden = !view.tiles;
+    parts.tiles.label.style.display = view.tiles || view.ink ? '' : 'none';
+    if (view.ink && !before) parts.points.box.checked = false;
     if (view.tiles) {
       const image = new Image();
       image.onload = () => {
@@ -168,5 +198,9 @@ function latentMap(root, onmove) {              // onmove gets [u, v]
     put(where);
     draw();
   }
-  return {put, show};
+  function paint(picture) {                     // what the map shows behind its points
+    shown.picture = picture;
+    draw();
+  }
+  return {put, show, paint, pad};
 }

@@ -42,7 +42,7 @@ class LatentMap(Explorer):
     "A map of latent space with a pointer whose place is decoded as it moves"
     def __init__(self,
         model,             # a `ConvVAE` with at least two latents
-        images=None,       # (N,C,H,W) whose posterior means are the points; draws if not given
+        images=None,       # (N,C,H,W), encoded for the points; a shipped model has points
         labels=None,       # (N,) whole numbers: colours, and what conditional models are told
         latents=None,      # (N,Z) posterior means that are at hand already, in place of images
         axes=None,         # two latents to begin with; else the PCA plane, if there are more

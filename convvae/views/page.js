@@ -12,6 +12,29 @@ const pageCss = `
 .cv-sliders { margin-top: 10px; display: grid; grid-template-columns: max-content 1fr 3em;
   gap: 3px 10px; align-items: center; }
 .cv-sliders input { width: 100%; min-width: 0; height: 22px; margin: 0; accent-color: #3b82f6; }
+.cv-page :is(button, select, input):focus-visible { outline: 3px solid #3b82f6;
+  outline-offset: 1px; }
+.cv-words { justify-content: flex-start; }
+.cv-words .cv-panel { flex: 1 1 300px; width: auto; max-width: 640px; }
+.cv-words .cv-map { width: 330px; }
+.cv-words .cv-map > .cv-row:nth-child(2) { display: none; }
+@media (max-width: 620px) {
+  .cv-words { flex-direction: column; align-items: center; }
+  .cv-words .cv-panel { display: contents; }
+  .cv-words .cv-setter { order: -1; width: 100%; }
+  .cv-words .cv-map { width: 300px; }
+  .cv-words .cv-sliders { width: 100%; }
+}
+@media print {                                  /* nothing to press; map and image side by side */
+  :root, :root[data-theme] { color-scheme: light; }
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  button, select, .cv-hint, .cv-row:has(input) { display: none !important; }
+  .cv-words canvas { filter: brightness(0); }   /* ink that was white in the dark */
+  .cv-page { flex-wrap: nowrap; }
+  .cv-page > :first-child { flex: 0 0 320px; }
+  .cv-page .cv-map { width: 320px; }
+  .cv-page .cv-panel { flex: 0 1 300px; min-width: 0; }
+}
 .cv-sliders output { text-align: right; font-variant-numeric: tabular-nums; }
 `;
 
@@ -91,8 +114,10 @@ function sliderRow({latent, name}, span, onmove) {
 function page(root, data) {
   const {plane, sliders, start, draws, classes} = data;
   const decode = data.program && decoder(data.program);
+  const setter = decode && plane && data.word ? wordSetter(data, decode, retype) : null;
   const picture = pictureOf(data.size);
-  const paint = decode ? decoderPainter(data, picture, decode) : tilePainter(data, picture);
+  const paint = setter ? ({z}) => setter.show(z)
+    : decode ? decoderPainter(data, picture, decode) : tilePainter(data, picture);
   const state = {z: [...start], label: 0, slider: null};  // the one that moved last; null: the map
   const left = el('div');
   let due = false;
@@ -117,11 +142,16 @@ function page(root, data) {
     z[sliders[i].latent] = value;
     changeAll({z, slider: i});
   }
+  function retype() {                           // the word; the map shows its first letter
+    change({});
+    letters.draw(setter.first());
+  }
   const jump = z => changeAll({z: [...z], slider: plane ? null : 0});
   const rows = sliders.map((s, i) => sliderRow(s, data.span, value => moveSlider(i, value)));
 
   function showMap() {
-    map.show({...plane, tiles: plane.tiles[state.label]}, placeOf(plane, state.z));
+    const tiles = setter ? null : plane.tiles[state.label];
+    map.show({...plane, tiles, ink: Boolean(setter)}, placeOf(plane, state.z));
   }
   function chooser() {                          // of the label
     const options = classes.map(name => el('option', {}, name));
@@ -138,17 +168,20 @@ function page(root, data) {
   const random = () => jump(draws[Math.floor(Math.random()*draws.length)]);
   const buttons = el('div', {className: 'cv-buttons'});
   if (decode) buttons.append(button('Random', random));
-  buttons.append(button('Reset', () => jump(start)));
-  if (classes) buttons.append(chooser());
-  const right = el('div', {className: 'cv-panel'},
-    el('div', {className: 'cv-top'}, picture.canvas, buttons),
+  if (!setter) buttons.append(button('Reset', () => jump(start)));
+  if (classes && !setter) buttons.append(chooser());
+  if (setter) setter.type.append(...buttons.children);
+  const top = setter ? setter.whole : el('div', {className: 'cv-top'}, picture.canvas, buttons);
+  const right = el('div', {className: 'cv-panel'}, top,
     el('div', {className: 'cv-sliders'}, ...rows.flatMap(row => row.parts)));
   root.querySelectorAll('noscript, img').forEach(element => element.remove());
-  root.append(el('style', {textContent: mapCss + pageCss}),
-    el('div', {className: 'cv-page'}, plane ? left : '', right));
+  root.append(el('style', {textContent: mapCss + pageCss + wordCss}),
+    el('div', {className: `cv-page${setter ? ' cv-words' : ''}`}, plane ? left : '', right));
   const onmove = at => change({z: movedTo(plane, state.z, at), slider: null});
   const map = plane && latentMap(left, onmove);
   if (plane) showMap();
+  const letters = setter && styleTiles(data, decode, map.pad, map.paint);
+  if (setter) letters.draw(setter.first());
   jump(start);
   globalThis.convvae = {decode, get z() { return state.z; }};
 }
@@ -157,6 +190,8 @@ function dress(root) {                          // as the address and the surrou
   const theme = new URLSearchParams(location.search).get('theme');
   if (theme) document.documentElement.dataset.theme = theme;
   if (parent === window) return;
+  document.documentElement.classList.add('cv-embedded');
+  root.setAttribute('role', 'group');           // the page around it has a main of its own
   const tell = () => parent.postMessage({convvae: root.offsetHeight}, '*');
   new ResizeObserver(tell).observe(root);
 }

@@ -31,6 +31,14 @@ from .map import view_of
 from .plane import Plane, map_figure, map_points, tiles, usual_plane
 
 # %% ../../nbs/package/views/page.ipynb #f12e02fe
+def word_of(
+    classes:tuple, # what they are called
+)->str:            # '' if they are no letters
+    "The word to begin with, where the classes are letters that can be set"
+    if not classes or not all(len(o) == 1 and o.isalpha() and o.isupper() for o in classes):
+        return ''
+    return 'CONVVAE' if {*'CONVVAE'} <= {*classes} else ''.join(classes[:5])
+
 def page_data(
     model,        # a `ConvVAE`
     points:Tensor,# (N,Z) posterior means
@@ -51,6 +59,8 @@ def page_data(
     if model.n_classes is not None:
         data['classes'] = class_names(model, model.n_classes)
     if plane is not None:
+        data['word'] = word_of(getattr(model, 'classes', ()))
+        labels = None if data['word'] else labels            # of a style, not of a letter
         directions = {k: getattr(plane, k).tolist() for k in ('centre', 'across', 'up')}
         data['plane'] = view_of(plane, points, labels, model) | directions
     return data
@@ -121,9 +131,12 @@ page_html = '''<!doctype html>
 [data-theme=light] {{ color-scheme: light }}
 [data-theme=dark] {{ color-scheme: dark }}
 body {{ margin: 8px; background: transparent; color: CanvasText }}
+h1 {{ font: 600 18px/1.3 system-ui, sans-serif; margin: 4px 3px 12px; text-align: center }}
+.cv-embedded h1 {{ display: none }}
 img {{ max-width: 100% }}
 </style></head>
-<body><main id="convvae"><noscript><p>With JavaScript switched on, this picture can be explored.</p>
+<body><main id="convvae"><h1>{title}</h1>
+<noscript><p>With JavaScript switched on, this picture can be explored.</p>
 <img alt="Images decoded from the latent space of the model" src="data:image/png;base64,{still}">
 </noscript></main>
 <script type="application/json" id="convvae-data">{data}</script>
@@ -146,7 +159,7 @@ def page_text(
 )->bytes:        # UTF-8
     "The whole page"
     text = json.dumps(data, default=base64_text).replace('<', r'\u003c')
-    script = javascript('shared', 'map', 'decoder', 'page')
+    script = javascript('shared', 'map', 'decoder', 'word', 'page')
     parts = dict(title=html.escape(title), still=base64_text(still), data=text, script=script)
     return page_html.format(**parts).encode()
 
@@ -158,7 +171,7 @@ def with_decoder(
     program:dict, # from `decoder_program`
 )->dict:
     "What a page knows that decodes by itself"
-    if plane is not None:
+    if plane is not None and not data.get('word'):         # of words, the page draws the letters
         data = data | dict(plane=data['plane'] | dict(tiles=map_sheets(model, plane, 16, 480)))
     return data | dict(program=program)
 
@@ -173,7 +186,7 @@ def with_tiles(
         data = data | dict(plane=data['plane'] | dict(tiles=map_sheets(model, plane, side)))
     length = side + 1                                     # one of them in the middle
     strips = strip_sheets(model, data, length)
-    return data | dict(program=None, grid=side, strips=strips, stripLength=length)
+    return data | dict(program=None, word='', grid=side, strips=strips, stripLength=length)
 
 def page_forms(
     model,        # a `ConvVAE`
@@ -204,7 +217,7 @@ def first_that_fits(
 def to_html(
     model,                      # a `ConvVAE`
     path:Path='explorer.html',  # the file
-    latents=None,               # (N,Z) posterior means, the points of the map; draws if not given
+    latents=None,               # (N,Z) posterior means: points of the map; a shipped model has some
     labels=None,                # (N,) whole numbers, which colour the points
     axes=None,                  # two latents for the map; else the PCA plane, if there are more
     n:int=8,                    # sliders, at the most; they start at the first point

@@ -6,12 +6,16 @@
 __all__ = ['Plane', 'plane_of']
 
 # %% ../../nbs/package/views/plane.ipynb #66409cb4
+from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..sample import grid
@@ -31,8 +35,10 @@ def map_points(
     labels=None,       # (N,) whole numbers from 0 to 255
     latents=None,      # (N,Z) posterior means that are at hand already, in place of images
 )->tuple:              # (N,Z) posterior means, and their labels or None
-    "The points of a map: of images, of latents, or else of draws from the model"
+    "The points of a map: of images, of latents; of a shipped model its own; or else of draws"
     labels = checked_labels(labels)
+    if images is latents is labels is None:
+        latents,labels = shipped_points(model)
     if latents is None:
         y = None if model.n_classes is None else labels
         images,y = images_to_show(model, images, y, 500)
@@ -48,6 +54,19 @@ def map_points(
         raise ValueError(f'labels must be one for each of the {len(latents)} points, '
                          f'got shape {tuple(labels.shape)}')
     return latents, labels
+
+def shipped_points(
+    model,             # a `ConvVAE`
+)->tuple:              # (N,Z) posterior means and (N,) labels, or None twice
+    "The points that come with a model of this package, which is known by its weights"
+    bias = model.state_dict().get('decoder.bias')
+    for folder in sorted((Path(str(files('convvae')))/'weights').iterdir()):
+        with safe_open(folder/'model.safetensors', 'pt') as weights:
+            theirs = weights.get_tensor('decoder.bias')
+        if bias is not None and not bias.is_meta and torch.equal(bias.float().cpu(), theirs):
+            points = load_file(folder/'latents.safetensors')
+            return points['mu'], points['y'].long().to(bias.device)
+    return None, None
 
 def checked_labels(
     labels,     # whole numbers from 0 to 255, or None
