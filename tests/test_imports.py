@@ -17,6 +17,7 @@ may_import = {
     'saving': {'checks'},
     'command': set(),
     'layers': set(),
+    'places': {'checks', 'layers'},
     # a wing and its door
     'objectives.correlation': set(),
     'objectives.importance': set(),
@@ -24,7 +25,7 @@ may_import = {
 
     'zoo.likelihoods': set(),
     'zoo.priors': {'layers'},
-    'model': {'checks', 'commands.card', 'data', 'layers', 'randomness', 'saving',
+    'model': {'checks', 'commands.card', 'data', 'layers', 'places', 'randomness', 'saving',
               'zoo.likelihoods', 'zoo.priors'},
 
     'sources.maps': set(),
