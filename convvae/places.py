@@ -24,7 +24,8 @@ def sizes_for(
 )->tuple:             # latent, Z and channels that go together
     "The sizes of a model, or a ValueError with the grids that its stages leave"
     if latent is None:
-        return None, 64 if latent_dim is None else latent_dim, channels or (32, 64, 128)
+        channels = (32, 64, 128) if channels is None else channels
+        return None, 64 if latent_dim is None else latent_dim, channels
     latent = tuple(latent)
     if len(latent) != 3: raise ValueError(f'latent must be (channels, height, width), got {latent}')
     at_least_one('each part of latent', *latent)
@@ -38,8 +39,10 @@ def sizes_for(
                          f'{image_size[1]} x {image_size[2]} with stem={stem}: '
                          f'choose one of {choices}')
     n = sizes.index(tuple(grid)) + 1
-    channels = tuple(channels or (max(8, 64 >> i) for i in reversed(range(n))))
-    if stages(image_size[1:], channels, stem)[1][-1] != tuple(grid):
+    if channels is None:
+        channels = tuple(max(8, 64 >> i) for i in reversed(range(n)))
+    channels = tuple(channels)
+    if not channels or stages(image_size[1:], channels, stem)[1][-1] != tuple(grid):
         raise ValueError(f'latent={latent} stands after {n} stages, and channels={channels} are '
                          f'{len(channels)}: give {n}, or leave them out')
     Z = math.prod(latent)
