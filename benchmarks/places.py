@@ -4,8 +4,9 @@ python benchmarks/places.py [--only glyphs,sprites,photographs] [--seeds 0,1] [-
 
 Each model learns for so many seconds of processor time on one core. Frechet distances are those of
 features of a small classifier of the set's labels: of reconstructions to the test images, of draws
-to training images, and of training images to others, for comparison. The photographs are patches of the two that scikit-learn brings; the middle fifth of both is
-held out. The result goes to places.json, pictures of the first seed to nbs/images/places_SET.png.
+to training images, and of training images to others, for comparison. The photographs are patches
+of the two that scikit-learn brings; the middle fifth of both is held out. The result goes to
+places.json, pictures of the first seed to nbs/images/places_SET.png.
 """
 import argparse
 import json

@@ -95,6 +95,7 @@ may_import = {
     'views.map': {'sample', 'views.explorer', 'views.plane'},
     'views.morph': {'checks', 'sample', 'saving', 'views.explorer'},
     'views.parts': {'loss', 'model', 'views.explorer'},
+    'views.places': {'checks', 'sample', 'views.explorer', 'views.parts'},
     'views.microscope': {'checks', 'sample', 'views.explorer', 'views.parts'},
     'views.decoder': {'layers', 'model', 'sample', 'views.explorer'},
     'views.page': {'checks', 'sample', 'saving', 'views.decoder', 'views.explorer', 'views.map',
@@ -103,7 +104,7 @@ may_import = {
     'views.atlas': {'checks', 'data', 'measures.embedding', 'saving', 'views.decoder',
                     'views.explorer', 'views.page', 'views.plane', 'views.sheets'},
     'explore': {'views.explorer', 'views.map', 'views.microscope', 'views.morph', 'views.page',
-                'views.plane', 'views.sliders'},
+                'views.places', 'views.plane', 'views.sliders'},
 
     'export': {'saving'},
     'running.folders': {'saving'},
