@@ -1,6 +1,6 @@
 """Latents that keep their place beside a vector of latents, trained for equal time
 
-python benchmarks/places.py [--only glyphs,sprites,photographs] [--seeds 0,1] [--seconds 90]
+python benchmarks/places.py [--only glyphs,sprites,photographs] [--seeds 0,1] [--seconds 60]
 
 Each model learns for so many seconds of processor time on one core. Frechet distances are those of
 features of a small classifier of the set's labels: of reconstructions to the test images, of draws
@@ -105,7 +105,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--only', default=','.join(sets))
     parser.add_argument('--seeds', default='0,1')
-    parser.add_argument('--seconds', type=float, default=90)
+    parser.add_argument('--seconds', type=float, default=60)
     args = parser.parse_args()
     torch.set_num_threads(1)
     path = here/'places.json'
