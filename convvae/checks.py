@@ -51,7 +51,8 @@ amount = Range('at least 0', 0, largest)
 length = Range('above 0', smallest, largest)
 ranges = dict(
     epochs=count._replace(optional=True), batch_size=count, lr=length,
-    max_seconds=length._replace(optional=True), latent_dim=count, stem=count, pieces=count,
+    max_seconds=length._replace(optional=True), stem=count, pieces=count,
+    latent_dim=count._replace(optional=True),
     k=count._replace(optional=True), patience=count._replace(optional=True), crop=places,
     beta=amount._replace(optional=True), free_bits=amount, monitor=places,
     warm_up=Range('a share, from 0 to 1', 0, 1),

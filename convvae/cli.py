@@ -51,8 +51,9 @@ def train(
     max_seconds:float=None,       # end after so many seconds of training; the schedule fits itself
     batch_size:int=128,           # images per step
     lr:float=4e-3,                # Adam's step size at its highest
-    latent_dim:int=64,            # number of latents
-    channels:str='32,64,128',     # channels after each stage
+    latent_dim:int=None,          # number of latents (default: 64)
+    latent:str=None,              # C,H,W: latents that keep their place, instead of latent_dim
+    channels:str=None,            # channels after each stage (default: 32,64,128)
     stem:int=4,                   # the first stage shrinks images by so much: 4 is quick, 2 finer
     block:str='plain',            # the stages: plain, residual
     norm:str=None,                # none, group (default: none for plain, group for residual)
@@ -88,6 +89,7 @@ def train(
     "Train a convolutional VAE; leaves model, history and pictures in the run's folder"
     options = dict(locals())
     check_options(options, '--')  # before images are read, which may take long
+    given = dict(options)  # before defaults are filled in
     from convvae.commands.curves import write_curves
     from convvae.commands.words import command_line
     from convvae.running.start import run_away
@@ -100,7 +102,7 @@ def train(
         engine.print(f'  decoded once into {images.cache}: delete that folder to decode anew')
     goal = goal_of(objective, len(images.train), k, beta, warm_up, free_bits)
     engine.print(describe(out, model, engine, len(images.train), options))
-    made = command_line(options | dict(data=images.name), train)
+    made = command_line(given | dict(data=images.name), train)
     passed = {name: options.pop(name) for name in signature(fit).parameters if name in options}
     settings = options | dict(data=images.name, objective=objective, beta=beta, command=made)
     del settings['num_samples']

@@ -20,6 +20,7 @@ from .checks import at_least_one, built, check_images, check_options, check_size
 from .chunks import in_chunks
 from .layers import blocks, bound_logvar, diagonal_normal, full_precision, norms
 from .layers import one_hot, plain_down, plain_up, stages
+from .places import head_for, root_for, sizes_for, through
 from .randomness import seeded
 from .saving import Pretrained, pretrained  # noqa: F401 (for whoever imports it from here)
 from .zoo.likelihoods import likelihoods
@@ -38,24 +39,22 @@ class Encoder(nn.Module):
         down=plain_down,       # makes one stage from (in_ch, out_ch, factor)
         extra:int=0,           # further numbers that come with each image, such as a label
         stem:int=4,            # the first stage shrinks H and W by so much; each further one halves
+        latent:tuple=None,     # (c,h,w) of latents that keep their place: h and w after the stages
     ):
         super().__init__()
         in_ch,*size = image_size
         factors,sizes = stages(size, channels, stem)
         steps = zip(pairwise((in_ch, *channels)), factors, strict=True)
         self.stages = nn.Sequential(*[down(i, o, factor) for (i,o),factor in steps])
-        h,w = sizes[-1]
-        self.head = nn.Linear(channels[-1]*h*w + extra, 2*latent_dim)
+        self.head = head_for((channels[-1], *sizes[-1]), latent_dim, extra, latent)
 
     def forward(self,
         x:Tensor,            # (B,C,H,W) pixels in [0,1]
         extra:Tensor=None,   # (B,extra) numbers
     )->tuple[Tensor,Tensor]: # mu, logvar: (B,Z) each
         x = x.to(self.head.weight.dtype)                       # of a model in half precision, say
-        h = self.stages(x).flatten(1)                          # (B,channels[-1]*h*w)
-        if extra is not None:
-            h = torch.cat([h, extra.to(h.dtype)], 1)
-        mu,logvar = full_precision(self.head(h)).chunk(2, 1)   # (B,2Z) -> two of (B,Z)
+        h = through(self.head, self.stages(x), extra)
+        mu,logvar = full_precision(h).flatten(1).chunk(2, 1)   # (B,2Z) -> two of (B,Z)
         return mu, bound_logvar(logvar)
 
 # %% ../nbs/package/01_model.ipynb #93482b96
@@ -69,13 +68,15 @@ class Decoder(nn.Module):
         params:int=1,          # parameters of p(x|z) for each pixel and channel
         extra:int=0,           # further numbers that come with each latent, such as a label
         stem:int=4,            # by how much the last stage enlarges H and W; each before doubles
+        latent:tuple=None,     # (c,h,w) of latents that keep their place, as for `Encoder`
     ):
         super().__init__()
         c,*size = image_size
         # from the image's size downwards
         factors,(*self.sizes,(h,w)) = stages(size, channels, stem)
         self.start = (channels[-1], h, w)
-        self.root = nn.Linear(latent_dim + extra, channels[-1]*h*w)
+        self.latent = latent or (latent_dim, 1, 1)
+        self.root = root_for(self.start, latent_dim, extra, latent)
         steps = zip(pairwise((*reversed(channels), c*params)), reversed(factors), strict=True)
         self.stages = nn.ModuleList([up(i, o, factor) for (i,o),factor in steps])
         self.bias = nn.Parameter(torch.zeros(c*params, *size))
@@ -85,9 +86,9 @@ class Decoder(nn.Module):
         extra:Tensor=None, # numbers, whose leading axes broadcast to those of z
     )->Tensor:             # (...,C*params,H,W)
         if extra is not None:
-            z = torch.cat([z, extra.expand(*z.shape[:-1], -1)], -1)
-        flat = z.flatten(0, -2).to(self.root.weight.dtype)        # (N,Z + extra)
-        h = self.root(flat).unflatten(1, self.start)              # (N,channels[-1],h,w)
+            extra = extra.expand(*z.shape[:-1], -1).flatten(0, -2)
+        h = z.flatten(0, -2).to(self.root.weight.dtype).unflatten(1, self.latent)
+        h = through(self.root, h, extra).flatten(1).unflatten(1, self.start)
         for up,(height,width) in zip(self.stages, reversed(self.sizes), strict=True):
             h = up(h)[..., :height, :width]                       # enlarged, then cropped
         return (full_precision(h) + self.bias).unflatten(0, z.shape[:-1])
@@ -106,8 +107,8 @@ class ConvVAE(nn.Module, Pretrained,
     "A convolutional variational autoencoder (arXiv 1312.6114) for images of any size"
     def __init__(self,
         image_size:tuple,           # (C,H,W)
-        latent_dim:int=64,          # Z, the number of latents
-        channels:tuple=(32,64,128), # channels after each stage
+        latent_dim:int=None,        # Z, the number of latents; None: 64
+        channels:tuple=None,        # channels after each stage; None: (32, 64, 128)
         block:str='plain',          # the stages: plain, residual, or two functions, down and up
         likelihood:str='bernoulli', # p(x|z): one of `likelihoods` by name, or a class
         prior:str='normal',         # p(z): normal, vamp, mog, realnvp, or a function of the model
@@ -115,8 +116,10 @@ class ConvVAE(nn.Module, Pretrained,
         norm:str=None,              # none, group, or a function of channels; None: the block's own
         stem:int=4,                 # the first stage shrinks by so much: 4 is quick, 2 finer
         trained_on:dict=None,       # what `fit` notes of its images: name, classes, value_range
+        latent:tuple=None,          # (c,h,w): latents that keep their place; Z is then c*h*w
     ):
         super().__init__()
+        latent,latent_dim,channels = sizes_for(image_size, latent, latent_dim, channels, stem)
         check_sizes(image_size, latent_dim, channels, stem, n_classes)
         self.image_size,self.latent_dim,self.n_classes = tuple(image_size),latent_dim,n_classes
         named = dict(block=block, likelihood=likelihood, prior=prior, norm=norm)
@@ -124,16 +127,17 @@ class ConvVAE(nn.Module, Pretrained,
         named = {k: v if isinstance(v, str) else None for k,v in named.items()}
         self.trained_on = dict(trained_on or {})
         self.config = dict(image_size=self.image_size, latent_dim=latent_dim, n_classes=n_classes,
-                           channels=tuple(channels), stem=stem, trained_on=self.trained_on, **named)
+                           channels=tuple(channels), stem=stem, latent=latent,
+                           trained_on=self.trained_on, **named)
         down,up = pick(blocks, block, 'block')
         if norm is not None:
             down,up = (partial(stage, norm=pick(norms, norm, 'norm')) for stage in (down, up))
         labels,channels = n_classes or 0,tuple(channels)
         self.likelihood = pick(likelihoods, likelihood, 'likelihood')()
-        size = (self.image_size, latent_dim, channels)
+        self.latent,size = latent,(self.image_size, latent_dim, channels)
         self.encoder,self.decoder = built(
-            partial(Encoder, *size, down, labels, stem),
-            partial(Decoder, *size, up, self.likelihood.params, labels, stem))
+            partial(Encoder, *size, down, labels, stem, latent),
+            partial(Decoder, *size, up, self.likelihood.params, labels, stem, latent))
         self.prior = pick(priors, prior, 'prior')(self)
         self.to(memory_format=torch.channels_last)  # the fastest; shapes stay (B,C,H,W)
 

@@ -17,6 +17,7 @@ may_import = {
     'saving': {'checks'},
     'command': {'checks'},
     'layers': set(),
+    'places': {'checks', 'layers'},
     # a wing and its door
     'objectives.correlation': set(),
     'objectives.importance': set(),
@@ -24,8 +25,8 @@ may_import = {
 
     'zoo.likelihoods': set(),
     'zoo.priors': {'layers'},
-    'model': {'checks', 'chunks', 'commands.card', 'data', 'layers', 'randomness', 'saving',
-              'zoo.likelihoods', 'zoo.priors'},
+    'model': {'checks', 'chunks', 'commands.card', 'data', 'layers', 'places', 'randomness',
+              'saving', 'zoo.likelihoods', 'zoo.priors'},
 
     'sources.maps': set(),
     'sources.pixels': set(),
@@ -98,6 +99,7 @@ may_import = {
     'views.map': {'sample', 'views.explorer', 'views.plane'},
     'views.morph': {'checks', 'sample', 'saving', 'views.explorer'},
     'views.parts': {'loss', 'model', 'views.explorer'},
+    'views.places': {'checks', 'sample', 'views.explorer', 'views.parts'},
     'views.microscope': {'checks', 'sample', 'views.explorer', 'views.parts'},
     'views.decoder': {'layers', 'model', 'sample', 'views.explorer'},
     'views.page': {'checks', 'sample', 'saving', 'views.decoder', 'views.explorer', 'views.map',
@@ -107,7 +109,7 @@ may_import = {
     'views.atlas': {'checks', 'data', 'measures.embedding', 'saving', 'views.decoder',
                     'views.explorer', 'views.page', 'views.plane', 'views.sheets'},
     'explore': {'views.explorer', 'views.map', 'views.microscope', 'views.morph', 'views.page',
-                'views.plane', 'views.sliders'},
+                'views.places', 'views.plane', 'views.sliders'},
 
     'export': {'saving'},
     'running.folders': {'saving'},

@@ -396,7 +396,7 @@ def test_reference(site):
     text = ' '.join(re.sub('<[^>]*>', '', read('api/loss')).split())
     assert 'x Tensor (B,C,H,W) pixels in [0,1] returns Tensor (B,), or (k,B) for k latents' in text
     text = ' '.join(re.sub('<[^>]*>', '', read('api/model')).split())
-    assert 'latent_dim int = 64 Z, the number of latents' in text
+    assert 'latent_dim int = None Z, the number of latents; None: 64' in text
     assert 'href="../package/02_loss.html#convvae-loss-rate"' in read('api/loss')
     assert 'href="../_modules/convvae/loss.html#rate"' in read('api/loss')
     first = re.findall(r'`(\w+)`', (ROOT/'nbs'/'api.md').read_text())

@@ -78,6 +78,18 @@ def test_page_decodes(browser, tmp_path, kind):
             assert wanted.std() > 0.02
             torch.testing.assert_close(got, wanted, atol=2e-3, rtol=0)
 
+def test_page_decodes_places(browser, tmp_path):
+    "Latents that keep their place, with labels, at a size that the stages do not divide"
+    model = lively(ConvVAE((3, 21, 30), latent=(2, 6, 8), n_classes=4), 0.12)
+    with opened(browser, to_html(model, tmp_path/'a.html').as_uri()) as page:
+        assert page.evaluate('convvae.decode !== null'), 'by tiles, not by the decoder'
+        z = torch.randn(96, generator=torch.Generator().manual_seed(0))
+        got = decoded(page, z, [0., 0., 1., 0.])
+        with torch.no_grad():
+            wanted = model.half().float().decode(z[None], 2).mean.flatten()
+        assert wanted.std() > 0.02
+        torch.testing.assert_close(got, wanted, atol=2e-3, rtol=0)
+
 @pytest.mark.parametrize('norm', ['none', 'group'])
 @pytest.mark.parametrize('stem', [2, 3])
 def test_page_decodes_other_forms(browser, tmp_path, norm, stem):

@@ -43,9 +43,11 @@ def model_and_images(
         return model, images
     n_classes = (len(images.classes) or 1) if o['conditional'] else None
     torch.manual_seed(o['seed'])
-    return ConvVAE(images.image_size, o['latent_dim'], whole_numbers(o['channels'], 'channels'),
-                   o['block'], o['likelihood'], o['prior'], n_classes, o['norm'], o['stem'],
-                   known), images
+    channels,latent = (o[name] and whole_numbers(o[name], name) for name in ('channels', 'latent'))
+    model = ConvVAE(images.image_size, o['latent_dim'], channels, o['block'], o['likelihood'],
+                    o['prior'], n_classes, o['norm'], o['stem'], known, latent)
+    o |= dict(latent_dim=model.latent_dim, channels=','.join(map(str, model.config['channels'])))
+    return model, images
 
 # %% ../../nbs/package/commands/starting.ipynb #be66e0fb
 def earlier(

@@ -64,6 +64,7 @@ class OddOnesOut(OutlierMixin, BaseEstimator):
         batch_size:int=128,    # images per step
         seed:int=0,            # of weights, order, noise, and which images are kept back
         device:str=None,       # cpu, cuda or mps; the fastest present if not given
+        latent:tuple=None,     # (c,h,w) of latents that keep their place, instead of latent_dim
     ):
         self.latent_dim = latent_dim
         self.likelihood = likelihood
@@ -73,6 +74,7 @@ class OddOnesOut(OutlierMixin, BaseEstimator):
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
+        self.latent = latent
 
     def fit(self,
         X,      # (N,H,W) or (N,C,H,W) good images, bytes or floats in [0,1]
@@ -84,7 +86,8 @@ class OddOnesOut(OutlierMixin, BaseEstimator):
         train,kept = (x[i] for i in split(len(x), self.held_out, self.seed))
         threshold_of(range(len(kept)), self.alpha)  # before the training, which may take long
         with seeded(self.seed):
-            self.model_ = ConvVAE(x.shape[1:], self.latent_dim, likelihood=self.likelihood)
+            Z = self.latent_dim if self.latent is None else None
+            self.model_ = ConvVAE(x.shape[1:], Z, likelihood=self.likelihood, latent=self.latent)
         self.history_ = fit(self.model_, Images('images', train, kept), self.epochs,
                             self.batch_size, seed=self.seed, device=self.device)
         self.reference_,scores = reference_of(self.model_, train, kept)

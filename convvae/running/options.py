@@ -145,9 +145,10 @@ def options_of(
         options = {name: config[name] for name in
                    ('latent_dim', 'stem', 'block', 'norm', 'likelihood', 'prior')}
         channels = ','.join(map(str, config['channels']))
+        latent = config.get('latent') and ','.join(map(str, config['latent']))
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise ValueError(f'no model in {folder} ({e}): name the folder of a run') from e
-    return options | dict(channels=channels, image_size=f'{h},{w}',
+    return options | dict(channels=channels, latent=latent, image_size=f'{h},{w}',
                           conditional=config.get('n_classes') is not None)
 
 # %% ../../nbs/package/running/options.ipynb #f92d36d2

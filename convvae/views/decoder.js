@@ -16,6 +16,16 @@ function padded(x, margin) {                    // zeros all round
 }
 
 const operations = {
+  places(x, {size}) {                           // latents on their grid, the label at every place
+    const [channels, height, width] = size;
+    const latents = channels*height*width;
+    const label = x.values.subarray(latents);
+    const out = image(channels + label.length, height, width);
+    out.values.set(x.values.subarray(0, latents));
+    label.forEach((v, i) => out.values.fill(v, latents + i*height*width, latents + (i + 1)*height*width));
+    return out;
+  },
+
   linear(x, {weight, bias, size}) {
     const out = image(...size);
     const n = x.values.length;

@@ -66,7 +66,11 @@ def decoder_steps(
 )->list:              # of dicts, from (latents and label) to the parameters of p(x|z)
     "The whole decoder, step by step, or a ValueError if the page cannot do it"
     if type(decoder) is not Decoder: raise ValueError(f'the page does not know {type(decoder)}')
-    steps = [dict(kind='linear', size=decoder.start, **weights_of(decoder.root))]
+    root = weights_of(decoder.root)
+    if type(decoder.root) is nn.Linear:
+        steps = [dict(kind='linear', size=decoder.start, **root)]
+    else:
+        steps = [dict(kind='places', size=decoder.latent), *steps_of(decoder.root)]
     for stage,(height,width) in zip(decoder.stages, reversed(decoder.sizes), strict=True):
         steps += [*steps_of(stage), dict(kind='crop', height=height, width=width)]
     return [*steps, dict(kind='bias', bias=rounded(decoder.bias))]
@@ -99,7 +103,16 @@ def lookup_table(
     return means_of(model, raw).view(shape).cpu().half()
 
 # %% ../../nbs/package/views/decoder.ipynb #a9a306fc
+def at_places(
+    h:Tensor,   # (N,Z + n) latents, and the label as 0s and 1s
+    size:tuple, # (c,h,w) of the latents
+)->Tensor:      # (N,c + n,h,w)
+    "Latents on their grid, and the label at every place"
+    z,label = h.tensor_split([math.prod(size)], 1)
+    return torch.cat([z.unflatten(1, size), label[..., None, None].expand(-1, -1, *size[1:])], 1)
+
 operations = dict(
+    places=at_places,
     linear=lambda h, weight, bias, size: F.linear(h, weight, bias).unflatten(1, size),
     silu=F.silu,
     group_norm=lambda h, weight, bias, groups, eps: F.group_norm(h, groups, weight, bias, eps),
