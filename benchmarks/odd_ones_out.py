@@ -1,11 +1,13 @@
 """AUROC of `convvae.measures.score` beside baselines and -ELBO, on sets with known odd ones
 
 python benchmarks/odd_ones_out.py [--only elpv,eight,...] [--seeds 0,1] [--elpv FOLDER]
+                                  [--latent 4,8,8]
 
 Each set trains one model, for at most about three minutes on one core, calibrates on 200 held-out
 good images and measures on others. MNIST is read from CONVVAE_DATA; the solar cells from the
 package elpv-dataset (pip install elpv-dataset; CC BY-NC-SA, so neither they nor pictures of them
-lie here), or from the folder with its labels.csv. The result goes to odd_ones_out.json.
+lie here), or from the folder with its labels.csv. The result goes to odd_ones_out.json; that of
+latents that keep their place (--latent) to odd_ones_out_places.json, for the same epochs.
 """
 import argparse
 import json
@@ -69,8 +71,10 @@ def planted(x, seed, black=False):
         masks.append(mask)
     return (out*255).round().byte(), np.stack(masks)
 
-def trained(train, test, seed, **kwargs):
-    "A model, and how long it took"
+def trained(train, test, seed, latent, **kwargs):
+    "A model, of latents that keep their place where a shape is given, and how long it took"
+    if latent is not None:
+        kwargs = kwargs | dict(latent=latent, latent_dim=None)
     names = ('epochs', 'batch_size', 'lr')
     how = {name: kwargs.pop(name) for name in names if name in kwargs}
     with seeded(seed):
@@ -96,12 +100,12 @@ def with_good(train, held_out):
     "The images that a model learned from, and those that calibrate"
     return Images('good', train, held_out)
 
-def solar(seed, folder):
+def solar(seed, folder, latent):
     "Cells without a defect (probability 0) against those with one (1), and planted ones"
     x,p = elpv(folder)
     good = shuffled(x[p == 0], 'elpv', seed)
     train,held_out,usual = good[:1008],good[1008:1008 + kept],good[1008 + kept:]
-    model,seconds = trained(train, held_out, seed, latent_dim=32, likelihood='gaussian')
+    model,seconds = trained(train, held_out, seed, latent, latent_dim=32, likelihood='gaussian')
     how = dict(seed=seed, seconds=seconds, train=len(train))
     good = with_good(train, held_out)
     rows = [measured('elpv', model, good, usual, x[p == 1], **how)]
@@ -111,32 +115,32 @@ def solar(seed, folder):
     pixels = auroc(heat.flatten(), masks.flatten())
     return [*rows, measured('elpv planted', model, good, usual[:half], marked, pixel=pixels, **how)]
 
-def digits(seed, keep, name, step=1, **how):
+def digits(seed, keep, name, latent, step=1, **how):
     "A model of some classes of MNIST; the others are odd"
     mnist = load_images('mnist')
     known = torch.isin(mnist.train_labels, torch.tensor(keep))
     train = shuffled(mnist.train[known], name, seed)[::step]
     train,held_out = train[:-kept],train[-kept:]
-    model,seconds = trained(train, held_out, seed, latent_dim=16, **how)
+    model,seconds = trained(train, held_out, seed, latent, latent_dim=16, **how)
     known = torch.isin(mnist.test_labels, torch.tensor(keep))
     usual,strange = (shuffled(mnist.test[mask], name, seed)[:1000] for mask in (known, ~known))
     told = dict(seed=seed, seconds=seconds, train=len(train))
     return model, with_good(train, held_out), usual, strange, told
 
-def eight(seed, _):
+def eight(seed, _, latent):
     "Eights against all other digits"
-    model,good,usual,strange,told = digits(seed, [8], 'one class 8')
+    model,good,usual,strange,told = digits(seed, [8], 'one class 8', latent)
     return [measured('one class 8', model, good, usual, strange, **told)]
 
-def left_out(seed, digit):
+def left_out(seed, digit, latent):
     "All digits but one against that one"
     keep = [d for d in range(10) if d != digit]
-    model,good,usual,strange,told = digits(seed, keep, f'left out {digit}', 2, epochs=12)
+    model,good,usual,strange,told = digits(seed, keep, f'left out {digit}', latent, 2, epochs=12)
     return [measured(f'left out {digit}', model, good, usual, strange, **told)]
 
-def unlike(seed, _):
+def unlike(seed, _, latent):
     "All digits against black images, noise, inverted digits, and digits at half contrast"
-    model,good,usual,_,told = digits(seed, list(range(10)), 'MNIST', 2, epochs=12)
+    model,good,usual,_,told = digits(seed, list(range(10)), 'MNIST', latent, 2, epochs=12)
     usual,rest = usual[:500],usual[500:]
     noise = torch.randint(0, 256, rest.shape, generator=generator('noise', seed)).byte()
     sets = {'black': torch.zeros_like(rest), 'noise': noise, 'inverted': 255 - rest,
@@ -144,7 +148,7 @@ def unlike(seed, _):
     return [measured(f'MNIST against {name}', model, good, usual, x, **told)
             for name,x in sets.items()]
 
-def shapes(seed, _):
+def shapes(seed, _, latent):
     "Sprites: squares and ellipses against hearts, and against some with a planted defect"
     sprites = load_images('sprites')
     x,factors = sprites.train,sprites.train_factors
@@ -152,7 +156,7 @@ def shapes(seed, _):
     hearts = x[factors[:, heart] == 2]
     good = shuffled(x[factors[:, heart] != 2], 'sprites', seed)[:8000 + kept + 1000]
     train,held_out,usual = good[:8000],good[8000:8000 + kept],good[8000 + kept:]
-    model,seconds = trained(train, held_out, seed, latent_dim=16)
+    model,seconds = trained(train, held_out, seed, latent, latent_dim=16)
     how = dict(seed=seed, seconds=seconds, train=len(train))
     good = with_good(train, held_out)
     marked,masks = planted(usual[500:], seed, black=True)
@@ -160,21 +164,31 @@ def shapes(seed, _):
     return [measured('sprites against hearts', model, good, usual[:500], hearts[:500], **how),
             measured('sprites planted', model, good, usual[:500], marked, pixel=pixels, **how)]
 
-sets = dict(elpv=solar, eight=eight, left_out_1=lambda seed, _: left_out(seed, 1),
-            left_out_4=lambda seed, _: left_out(seed, 4), unlike=unlike, sprites=shapes)
+sets = dict(elpv=solar, eight=eight, left_out_1=lambda seed, _, latent: left_out(seed, 1, latent),
+            left_out_4=lambda seed, _, latent: left_out(seed, 4, latent), unlike=unlike,
+            sprites=shapes)
+
+def shape(text):
+    "c,h,w as a tuple"
+    return tuple(int(side) for side in text.split(','))
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--only', default=','.join(sets))
     parser.add_argument('--seeds', default='0,1')
     parser.add_argument('--elpv', help='folder with labels.csv of elpv-dataset')
-    parser.add_argument('--out', type=Path, default=here/'odd_ones_out.json')
+    parser.add_argument('--latent', type=shape, help='c,h,w: latents that keep their place')
+    parser.add_argument('--out', type=Path, help='odd_ones_out.json, or odd_ones_out_places.json')
     args = parser.parse_args()
+    if args.out is None:
+        args.out = here/f'odd_ones_out{"" if args.latent is None else "_places"}.json'
     names,seeds = args.only.split(','),[int(s) for s in args.seeds.split(',')]
     rows = json.loads(args.out.read_text()) if args.out.exists() else []
     for name in names:
         for seed in seeds:
-            new = sets[name](seed, args.elpv)
+            new = sets[name](seed, args.elpv, args.latent)
+            if args.latent is not None:
+                new = [row | dict(latent=args.latent) for row in new]
             again = {(row['set'], row['seed']) for row in new}
             rows = [row for row in rows if (row['set'], row['seed']) not in again] + new
             args.out.write_text(json.dumps(rows, indent=1))
