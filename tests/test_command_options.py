@@ -20,6 +20,7 @@ import convvae.evaluate
 import convvae.measures.embedding
 import convvae.measures.score
 import convvae.running.shards
+import convvae.running.start
 import convvae.sample
 import convvae.train
 import convvae.views.atlas
@@ -103,6 +104,7 @@ def called(monkeypatch, command, line):
         put(torch, 'manual_seed')
         put(convvae.commands.curves, 'write_curves')
         put(cli, 'write_pictures')
+        put(convvae.running.start, 'run_away', '')
         put(cli, 'write_named', ['a.png'])
         put(cli, 'write_samples')
         put(convvae.sample, 'save_gif')
@@ -132,7 +134,7 @@ def changed(before, after):
     "What is called with another value, or not at all"
     gone = object()
     differ = {k for k in before.keys() | after.keys()
-              if before.get(k, gone) != after.get(k, gone)}
+              if before.get(k, gone) != after.get(k, gone) and k != 'fit.settings.command'}
     return {k: after.get(k) for k in sorted(differ)}
 
 def kept(**settings):
@@ -142,7 +144,8 @@ def kept(**settings):
 # option -> value, what it changes, and the options beside it
 of_train = dict(
     data=('sprites', {'load_images.data': 'sprites', 'fit.images': ('sprites', 12, 12),
-                      'write_pictures.images': ('sprites', 12, 12), **kept(data='sprites')}),
+                      'write_pictures.images': ('sprites', 12, 12),
+                      'run_away.images': ('sprites', 12, 12), **kept(data='sprites')}),
     out=('b', {'fit.out': Path('b'), 'fit.started': ('point_latest', Path('b')),
                'write_pictures.out': Path('b'), 'write_curves.path': Path('b/curves.png')}),
     epochs=('7', {'fit.epochs': 7}),
@@ -150,6 +153,8 @@ of_train = dict(
     batch_size=('32', {'fit.batch_size': 32}),
     lr=('0.25', {'fit.lr': 0.25}),
     latent_dim=('5', {'model.latent_dim': 5, **kept(latent_dim=5)}),
+    latent=('4,8,8', {'model.latent': (4, 8, 8), 'model.latent_dim': 256, 'model.channels': (64,),
+                      **kept(latent='4,8,8', latent_dim=256, channels='64')}),
     channels=('8,16', {'model.channels': (8, 16), **kept(channels='8,16')}),
     stem=('2', {'model.stem': 2, **kept(stem=2)}),
     block=('residual', {'model.block': 'residual', **kept(block='residual')}),
@@ -196,10 +201,12 @@ of_evaluate = dict(
     device=('cpu', {'pick_device.device': 'cpu'}),
 )
 of_sample = dict(
-    num_samples=('5', {'sample.n': 5, 'sample.y': ((5,), [0, 1])}),
+    num_samples=('5', {'sample.n': 5, 'sample.y': ((5,), [0, 1]),
+                       'write_samples.title': '5 draws from told, seed 16843009'}),
     temperature=('0.5', {'sample.temperature': 0.5}),
-    seed=('6', {'sample.seed': 6}),
-    label=('dog', {'sample.y': ((), [1])}),
+    seed=('6', {'sample.seed': 6, 'write_samples.title': '64 draws from told, seed 6'}),
+    label=('dog', {'sample.y': ((), [1]),
+                   'write_samples.title': '64 draws from told, seed 16843009, class dog'}),
     mixture=('3', {'fit_mixture.components': 3, 'fit_mixture.seed': 0, 'sample.prior': 'fitted',
                    'fit_mixture.model': 'ConvVAE', 'fit_mixture.y': ((12,), [0, 1]),
                    'fit_mixture.x': ((12, *size), [round(dark/255, 3)])}),
@@ -271,6 +278,17 @@ def test_option_arrives(stage, name, option, between):
         assert not any(k.startswith(('sample.', 'write_samples.')) for k in after)
     assert not alien
 
+def test_command_of_a_run_is_the_one_that_made_it(stage):
+    "What run.json notes is what was asked for, and asks for the same again"
+    for option,(value,*_) in of_train.items():
+        if option in ('out', 'resume', 'overwrite'):
+            continue
+        first = stage(cli.train_command, f'--out a --{option} {value or ""}')
+        made = first['fit.settings.command']
+        assert f'--{option}' in made, option
+        again = stage(cli.train_command, '--out a ' + made.removeprefix('convvae_train '))
+        assert changed(first, again) == {} and again['fit.settings.command'] == made
+
 def test_run_is_the_one_that_is_named(stage):
     "Its folder, its seed, and what it was trained on; a model of draws gets draws"
     for name in ('evaluate', 'sample', 'embed', 'score'):
@@ -319,7 +337,7 @@ def test_first_settings_are_those_of_the_help(stage):
 
 # What a run writes into run.json: --like takes it from there
 settings = ('epochs', 'batch_size', 'lr', 'seed', 'binarize', 'flip', 'crop', 'ema', 'k',
-            'patience', 'max_seconds', 'latent_dim', 'channels', 'stem', 'block', 'norm',
+            'patience', 'max_seconds', 'latent_dim', 'latent', 'channels', 'stem', 'block', 'norm',
             'likelihood', 'prior', 'conditional', 'objective', 'beta', 'warm_up', 'free_bits',
             'image_size', 'value_range', 'background', 'skip_bad')
 
@@ -336,7 +354,7 @@ def test_like_is_the_same_as_the_option(stage, option):
     assert changed(told, stage(cli.train_command, '--out a --like like.json')) == {}
 
 def test_like_takes_all_at_once_and_what_is_given_counts_more(stage):
-    together = [o for o in settings if o not in ('objective', 'k')]
+    together = [o for o in settings if o not in ('objective', 'k', 'latent')]
     values = {o: written(o, of_train[o][0]) for o in together}
     Path('like.json').write_text(json.dumps(values))
     line = ' '.join(f'--{o} {of_train[o][0] or ""}' for o in together)
