@@ -15,31 +15,13 @@ from pathlib import Path
 
 from .checks import check_options
 from .command import command
+from .commands.compare import report
 from .commands.embed import embed
 from .commands.pictures import label_of, write_named, write_pictures, write_samples
 from .commands.score import score
-from .commands.starting import earlier, model_and_images
+from .commands.starting import describe, earlier, model_and_images
 from .running.folders import find_run, folder_for, point_latest
 from .running.options import as_trained, goal_of, images_of
-
-# %% ../nbs/package/07_cli.ipynb #f92d36d2
-def describe(
-    out:Path,     # the run's folder
-    model,        # a `ConvVAE`
-    engine,       # from `pick_device`
-    n:int,        # training images
-    options:dict, # of `train`
-)->str:
-    "What is going to be trained, where, and for how long"
-    from convvae.running.start import enough_epochs
-    parameters = sum(p.numel() for p in model.parameters())
-    processes = f', {engine.num_processes} processes' if engine.num_processes > 1 else ''
-    seconds,size = options['max_seconds'],options['batch_size']
-    epochs = options['epochs'] or (None if seconds else enough_epochs(n, size))
-    long = ' or '.join([*([f'{epochs:,} epochs'] if epochs else []),
-                        *([f'{seconds:g} seconds'] if seconds else [])])
-    return (f'{out}: {parameters:,} parameters on {engine.device}{processes}; '
-            f'{long}, each epoch {-(-n//size):,} steps of {min(n, size)} images')
 
 # %% ../nbs/package/07_cli.ipynb #b893e066
 def train(
@@ -224,8 +206,33 @@ def sample(
           + (f'; those of training are {kept.name} now' if kept else ''))
 
 # %% ../nbs/package/07_cli.ipynb #3bef6e0f
-train_command = command(train, like=True, earlier=partial(earlier, train))
-evaluate_command = command(evaluate)
-sample_command = command(sample)
-embed_command = command(embed)
-score_command = command(score)
+groups = dict(
+    data='data image_size value_range background skip_bad binarize flip crop',
+    model='latent_dim latent channels stem block norm likelihood prior conditional',
+    training='epochs max_seconds batch_size lr objective beta warm_up free_bits k ema patience '
+             'pieces precision compile seed device',
+    run='out init like resume overwrite num_samples log_with',
+)
+train_command = command(train, True, partial(earlier, train), groups, """
+    convvae_train --data my_pictures --image_size 64 --out runs/mine
+    convvae_train --data mnist --binarize --latent_dim 16 --max_seconds 60
+    convvae_train --resume --out runs/mine""")
+evaluate_command = command(evaluate, examples="""
+    convvae_evaluate
+    convvae_evaluate --run runs/mine --diagnose
+    convvae_evaluate --run runs/mine --data other_pictures""")
+sample_command = command(sample, examples="""
+    convvae_sample --num_samples 16 --seed 1
+    convvae_sample --run runs/mine --label cat --out drawn --files
+    convvae_sample --run runs/mine --morph a.png,b.png""")
+report_command = command(report, examples="""
+    convvae_report runs/a runs/b
+    convvae_report runs/a runs/b runs/c --out three.html""")
+embed_command = command(embed, examples="""
+    convvae_embed
+    convvae_embed --run runs/mine --data new_pictures --out new.csv
+    convvae_embed --run runs/mine --out latents.npz --plane tsne""")
+score_command = command(score, examples="""
+    convvae_score --run runs/mine --data new_pictures
+    convvae_score --run runs/mine --good good_pictures --data new_pictures
+    convvae_score --run runs/mine --data new_pictures --alpha 0.01""")

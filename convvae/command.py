@@ -8,39 +8,81 @@ __all__ = ['command']
 # %% ../nbs/package/command.ipynb #9cc0366b
 import argparse
 import json
+import re
 import sys
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
+from textwrap import dedent, indent
 
 from fastcore.docments import docments
 
 from .checks import check_kinds, one_line
 
 # %% ../nbs/package/command.ipynb #d3f9caa7
+class Parser(argparse.ArgumentParser):
+    "A parser that takes whole names only, and knows what was meant"
+    def __init__(self, **kwargs):
+        how = dict(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+                   usage='%(prog)s [options], which --help lists')
+        super().__init__(**how | kwargs)
+        self.names = []  # of options, as they are shown
+
+    def error(self, message):
+        "End with status 2, and with the options that come near"
+        unknown = re.search(r'unrecognized arguments: --([\w-]+)', message)
+        if unknown:
+            word = unknown[1].replace('-', '_')
+            near = [name for name in self.names if name.startswith(word)]
+            near = near or get_close_matches(word, self.names, cutoff=0.5)
+            if near:
+                message += f' (is {" or ".join("--" + name for name in near)} meant?)'
+        super().error(message)
+
 def add_option(
-    parser:argparse.ArgumentParser,
+    parser:Parser,
+    place,      # a group of its options, or itself
     name:str,   # of the parameter
     kind:type,  # its annotation
     default,    # its default
     help:str,   # its comment
 ):
-    "An option in both spellings: --latent_dim, --latent-dim"
-    flags = dict.fromkeys([f'--{name}', f'--{name.replace("_", "-")}'])
-    if kind is bool:
-        parser.add_argument(*flags, dest=name, action='store_true', help=help)
+    "An option in both spellings, --latent_dim and --latent-dim; the help shows the first"
+    how = dict(action='store_true')
+    if kind not in (bool, list):
+        how = dict(type=kind, default=default, metavar=kind.__name__.upper())
+        if default is not None:
+            help = f'{help} (default: {default})'
+    if kind is list:  # what is named without a word before it
+        place.add_argument(name, nargs='*', help=help)
         return
-    if default is not None:
-        help = f'{help} (default: {default})'
-    parser.add_argument(*flags, dest=name, type=kind, default=default, help=help,
-                        metavar=kind.__name__.upper())
+    parser.names.append(name)
+    place.add_argument(f'--{name}', dest=name, help=help, **how)
+    if '_' in name:
+        other = f'--{name.replace("_", "-")}'
+        parser.add_argument(other, dest=name, help=argparse.SUPPRESS, **how)
+
+like_run = 'run.json of another run: its settings, where no others are given'
 
 def parser_of(
-    func, # a function whose parameters have annotations, defaults and comments
-)->argparse.ArgumentParser:
+    func,            # a function whose parameters have annotations, defaults and comments
+    groups:dict=None, # title -> names of options, in the order in which they are shown
+    examples:str='', # lines of a shell
+    like:bool=False, # add an option --like?
+)->Parser:
     "The options of a function as a command"
-    parser = argparse.ArgumentParser(description=func.__doc__)
-    for name,d in docments(func, full=True, returns=False).items():
-        add_option(parser, name, d.anno, d.default, d.docment)
+    about = docments(func, full=True, returns=False)
+    epilog = f'examples:\n{indent(dedent(examples).strip(), "  ")}' if examples else None
+    parser = Parser(description=func.__doc__, epilog=epilog)
+    places = {}  # option -> its group
+    for title,names in (groups or {}).items():
+        places |= dict.fromkeys(names.split(), parser.add_argument_group(title))
+    for name in dict.fromkeys([*places, *about]):
+        if name in about:
+            d = about[name]
+            add_option(parser, places.get(name, parser), name, d.anno, d.default, d.docment)
+    if like:
+        add_option(parser, places.get('like', parser), 'like', str, None, like_run)
     return parser
 
 # %% ../nbs/package/command.ipynb #56eba043
@@ -110,14 +152,12 @@ def command(
     func,            # a function whose parameters have annotations, defaults and comments
     like:bool=False, # give it an option --like, to do again what another run did?
     earlier=None,    # from the options that are given to defaults of others
+    groups:dict=None, # title -> names of options, for --help; in the order of their use
+    examples:str='', # lines of a shell, for --help
 ):        # called without arguments it reads the command line; or a list like ['--epochs', '3']
     "A function as a console script"
     def new_parser():
-        parser = parser_of(func)
-        if like:
-            help = 'run.json of another run: its settings, where no others are given'
-            parser.add_argument('--like', help=help)
-        return parser
+        return parser_of(func, groups, examples, like)
     def main(argv:list=None):
         parser = new_parser()
         given = given_options(new_parser(), argv)

@@ -49,6 +49,24 @@ def model_and_images(
     o |= dict(latent_dim=model.latent_dim, channels=','.join(map(str, model.config['channels'])))
     return model, images
 
+def describe(
+    out:Path,     # the run's folder
+    model,        # a `ConvVAE`
+    engine,       # from `pick_device`
+    n:int,        # training images
+    options:dict, # of `train`
+)->str:
+    "What is going to be trained, where, and for how long"
+    from convvae.running.start import enough_epochs
+    parameters = sum(p.numel() for p in model.parameters())
+    processes = f', {engine.num_processes} processes' if engine.num_processes > 1 else ''
+    seconds,size = options['max_seconds'],options['batch_size']
+    epochs = options['epochs'] or (None if seconds else enough_epochs(n, size))
+    long = ' or '.join([*([f'{epochs:,} epochs'] if epochs else []),
+                        *([f'{seconds:g} seconds'] if seconds else [])])
+    return (f'{out}: {parameters:,} parameters on {engine.device}{processes}; '
+            f'{long}, each epoch {-(-n//size):,} steps of {min(n, size)} images')
+
 # %% ../../nbs/package/commands/starting.ipynb #be66e0fb
 def earlier(
     func,       # the command that trains
