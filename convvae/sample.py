@@ -34,7 +34,7 @@ def full_rows(
     "Eight or about so many in a row, if that makes all rows full; else eight"
     if n <= 8:
         return max(1, n)
-    return next((k for k in (8, 7, 9, 6, 10, 5, 11, 12) if n % k == 0), 8)
+    return next((k for k in (8, 7, 9, 6, 5, 10, 11, 12) if n % k == 0), 8)
 
 # %% ../nbs/package/04_sample.ipynb #defaa0cd
 def grid(

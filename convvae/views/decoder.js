@@ -22,7 +22,8 @@ const operations = {
     const label = x.values.subarray(latents);
     const out = image(channels + label.length, height, width);
     out.values.set(x.values.subarray(0, latents));
-    label.forEach((v, i) => out.values.fill(v, latents + i*height*width, latents + (i + 1)*height*width));
+    const area = height*width;
+    label.forEach((v, i) => out.values.fill(v, latents + i*area, latents + (i + 1)*area));
     return out;
   },
 

@@ -18,7 +18,8 @@ const mapCss = `
 .cv-row { display: flex; flex-wrap: wrap; gap: 2px 9px; align-items: center; margin-top: 4px; }
 .cv-row label { display: inline-flex; gap: 5px; align-items: center; min-height: 24px; }
 .cv-row input[type=checkbox] { width: 24px; height: 24px; margin: 0; accent-color: #2563eb; }
-.cv-map :is(input, select, button):focus-visible { outline: 3px solid #3b82f6; outline-offset: 1px; }
+.cv-map :is(input, select, button):focus-visible { outline: 3px solid #3b82f6;
+  outline-offset: 1px; }
 .cv-key { display: inline-flex; align-items: center; gap: 4px; }
 .cv-key i { width: 10px; height: 10px; border-radius: 50%; }
 .cv-hint { opacity: .75; font-size: 12.5px; }
