@@ -169,7 +169,7 @@ def foggy(train:Observations, test:Observations)->Finding|None:
             'Photographs become fog',
             f'the reconstructions of test images keep {left/sharp:.0%} of the energy of edges',
             f'latents that keep their place, latent=(4, {height}, {width}): sharper '
-            'reconstructions, and draws that need a mixture fitted after training')
+            'reconstructions, and worse draws')
 
 def misfit(train:Observations, test:Observations)->Finding|None:
     "Pixels that the likelihood does not describe"
