@@ -24,11 +24,11 @@ def test_reconstructions_are_of_pixels_as_trained(tmp_path, monkeypatch, binariz
 
 def test_each_file_holds_its_own_image(tmp_path):
     shades = torch.tensor((0., 0.2, 0.6, 1.))
-    write_samples(shades.view(4, 1, 1, 1).expand(-1, 1, 5, 7), tmp_path, True)
+    write_samples(shades.view(4, 1, 1, 1).expand(-1, 1, 5, 7), tmp_path, True, 'four')
     for i,shade in enumerate(shades):
         with Image.open(tmp_path/'samples'/f'{i:03}.png') as im:
             assert im.size == (7, 5) and abs(np.asarray(im)[2, 3] - 255*shade.item()) <= 1
-    write_samples(torch.zeros(2, 1, 5, 7), tmp_path/'b', False)
+    write_samples(torch.zeros(2, 1, 5, 7), tmp_path/'b', False, 'two')
     assert [p.name for p in (tmp_path/'b').iterdir()] == ['samples.png']
 
 def test_labels_stay_with_their_pictures(tmp_path):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from convvae.cli import train
 from convvae.commands.curves import draw_panel, headline
 from convvae.commands.tiles import Seen, evenly, pairs
-from convvae.commands.words import command_line, in_time
+from convvae.commands.words import again, command_line, in_time
 from convvae.data import Images
 
 def test_command_repeats_what_is_not_usual():
@@ -19,7 +19,7 @@ def test_command_repeats_what_is_not_usual():
     assert words == ['convvae_train', '--data', 'my cats', '--latent_dim', '5', '--channels',
                      '8,16', '--conditional', '--value_range=-1,1']
     assert command_line({}, train) == 'convvae_train'
-    assert command_line(settings, None, 'runs/a') == 'convvae_train --like runs/a/run.json'
+    assert again({}, 'runs/a') == 'convvae_train --like runs/a/run.json'
 
 @pytest.mark.parametrize('seconds, words', [(1, '1 seconds'), (119, '119 seconds'),
                                             (180, '3 minutes'), (7200, '120 minutes')])

@@ -47,5 +47,5 @@ def test_what_would_build_a_model(tmp_path):
     config = dict(latent_dim=3, channels=(4, 8), stem=2, block='residual', likelihood='gaussian',
                   prior='mog', norm='none')
     ConvVAE((1, 12, 16), n_classes=2, **config).save_pretrained(tmp_path)
-    wanted = config | dict(channels='4,8', image_size='12,16', conditional=True)
+    wanted = config | dict(channels='4,8', latent=None, image_size='12,16', conditional=True)
     assert options_of(tmp_path) == wanted and settings_in(tmp_path) == {}

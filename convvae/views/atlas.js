@@ -401,7 +401,7 @@ function atlasPage(root, data) {
     el('div', {className: 'cv-soft'}, hint));
   const main = el('div');
   const whole = el('div', {className: 'cv-atlas'}, bar, main, side);
-  root.querySelectorAll('noscript, img').forEach(element => element.remove());
+  root.querySelectorAll('noscript, img, h1').forEach(element => element.remove());
   root.append(el('style', {textContent: atlasCss}), whole);
   const plot = atlasPlot(main, state, changed);
   main.replaceWith(...main.children);
