@@ -88,3 +88,9 @@ def test_a_pillow_that_cannot_open_the_font(monkeypatch):
     monkeypatch.setattr(ImageFont, 'truetype', refuse)
     with pytest.raises(ValueError, match='unknown file format.*take the one that pip installs'):
         render_glyphs(torch.zeros(1, 5).long())
+
+def test_the_seed_arrives():
+    "Who asks for a set by its name gets its images in the order of the seed"
+    first,again,other = (load_images('glyphs', 8, seed) for seed in (1, 1, 2))
+    assert torch.equal(first.train_labels, again.train_labels)
+    assert not torch.equal(first.train_labels, other.train_labels)
