@@ -1,10 +1,12 @@
 "What is random in batches is random: means over many draws, extremes that occur, seeds that differ"
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from convvae.data import Batches, binarized, images_for, load_images
 from convvae.model import ConvVAE
+from convvae.sources.images import recoloured
 from pictures import own_cache  # noqa: F401
 
 shades = torch.tensor([0, 20, 64, 127, 128, 200, 255], dtype=torch.uint8)
@@ -118,3 +120,12 @@ def test_new_images_are_shown_to_a_model_as_its_own_were(tmp_path):
         assert (images_for(model, tmp_path).test == shade).all()
         middle = images_for(model, deep).test
         assert ((middle == 127) | (middle == 128)).all()
+
+def test_grey_is_what_pillow_makes_of_colour():
+    "All three channels, each by its weight"
+    x = torch.randint(0, 256, (3, 3, 9, 14), dtype=torch.uint8,
+                      generator=torch.Generator().manual_seed(0))
+    for image,grey in zip(x, recoloured(x, 1), strict=True):
+        wanted = Image.fromarray(image.permute(1, 2, 0).numpy()).convert('L')
+        error = torch.from_numpy(np.array(wanted)).int() - grey[0].int()
+        assert error.abs().max() <= 1

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from conftest import ROOT
 
 from convvae.data import load_images
+from convvae.measures.score import Scores, with_truth
 from convvae.model import ConvVAE
 from convvae.train import fit
 
@@ -137,3 +139,13 @@ def test_the_layout_of_defect_sets(tmp_path, monkeypatch):
     assert all(row['file'].startswith(f'test/{row["label"]}/') for row in rows), rows[0]
     assert 'from 30 held-out good images' in r.stdout and 'AUROC' in r.stdout, r.stdout
     assert 'a VAE' in r.stdout, r.stdout
+
+def test_images_that_were_seen_do_not_count():
+    "What the model learned from has scores that are too low: AUROCs are those of the others"
+    rng = np.random.default_rng(0)
+    z,grey,truth = rng.normal(size=(40, 3)),rng.normal(size=40),np.arange(40) % 2 == 1
+    seen = np.arange(40) < 10
+    scores = Scores(np.arange(40), z, dict(grey=grey), 2., 0.05, 100, 1., seen)
+    scores = with_truth(scores, None, truth)
+    for name,v in {'score': z.max(1), 'E alone': z[:, 0], 'K alone': z[:, 2], 'grey': grey}.items():
+        assert scores.aurocs[name] == pytest.approx(roc_auc_score(truth[10:], v[10:])), name
