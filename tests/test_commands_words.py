@@ -5,12 +5,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
 from convvae.cli import train
+from convvae.commands.card import card_text
 from convvae.commands.curves import draw_panel, headline
+from convvae.commands.report import curves_of
 from convvae.commands.tiles import Seen, evenly, pairs
 from convvae.commands.words import again, command_line, in_time
-from convvae.data import Images
+from convvae.data import Images, load_images
+from convvae.model import ConvVAE
+from pictures import noise, own_cache  # noqa: F401
 
 def test_command_repeats_what_is_not_usual():
     settings = dict(data='my cats', lr=4e-3, latent_dim=5, channels=(8, 16), conditional=True,
@@ -53,3 +58,18 @@ def test_curves_end_with_the_last_epoch(n):
         assert line.get_xdata()[-1] == n and line.get_ydata()[-1] == rows[-1][f'{part}_elbo']
         assert len(line.get_xdata()) <= 1200
     assert f'{rows[-1]["test_elbo"]:,.1f} nats per test image' in headline(rows)
+
+def test_a_card_names_no_folder_of_this_machine():
+    settings = dict(command='convvae_train --data /home/me/cats --init /tmp/runs/a --lr 0.1')
+    text = card_text(ConvVAE((1, 8, 8), 2, (4,)), 'me/x', settings, {}, [])
+    assert '--data cats --init a --lr 0.1' in text and '/home' not in text and '/tmp' not in text
+
+def test_curves_say_where_the_test_images_begin_and_end():
+    rows = [{f'{part}_{name}': value for part,value in (('train', 7.), ('test', value))
+             for name in ('elbo', 'rate', 'distortion')} for value in (-3., -2.5, -2.)]
+    for curve in curves_of(rows): assert curve['alt'].endswith('test from -3.0 to -2.0')
+
+def test_what_is_cut_off_is_told(tmp_path):
+    for i in range(4): Image.fromarray(noise(32, 40, 1, i)).save(tmp_path/f'{i}.png')
+    assert any('cut to fit: 20%' in note for note in load_images(tmp_path, 32).notes)
+    assert not any('cut to fit' in note for note in load_images(tmp_path, (32, 40)).notes)
