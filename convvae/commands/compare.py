@@ -65,30 +65,17 @@ def together_svg(
     ink:str,   # the colour of lines and letters
 )->bytes:      # a picture that needs no fonts
     "One quantity of all runs against epochs"
-    from io import BytesIO
-
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    from convvae.commands.curves import column, inked, quantities
-    file = BytesIO()
-    with inked(ink):
-        fig = Figure((4, 2.7), layout='constrained')
-        ax = fig.subplots()
+    from convvae.commands.curves import as_svg, column, dress
+    def draw(ax):
         for run in runs:
             part = 'test' if run.rows and f'test_{name}' in run.rows[0] else 'train'
             values = column(run.rows, f'{part}_{name}')
             dots = 'o' if len(values) < 10 else None
             epochs = range(1, len(values) + 1)
             ax.plot(epochs, values, color=run.colour, label=run.name, marker=dots, markersize=4)
-        ax.set(xlabel='epoch', ylabel='nats per image')
-        ax.set_title(quantities[name], fontsize=11)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        ax.grid(alpha=0.25)
-        ax.spines[['top', 'right']].set_visible(False)
+        dress(ax, name)
         ax.legend(frameon=False, fontsize=8)
-        fig.savefig(file, format='svg', metadata=dict(Date=None))
-    return file.getvalue()
+    return as_svg(draw, ink)
 
 def as_uri(content:bytes, kind:str)->str:
     "A picture inside the page"

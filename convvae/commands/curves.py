@@ -54,6 +54,17 @@ quantities = dict(elbo='ELBO', rate='rate', distortion='distortion')
 shades = dict(train='#8a93a3', test='#2f74e0')
 spoken = dict(train='training', test='test')
 
+def dress(
+    ax,        # axes of matplotlib
+    name:str,  # elbo, rate or distortion
+):
+    "What the axes of a quantity against epochs look like"
+    ax.set(xlabel='epoch', ylabel='nats per image')
+    ax.set_title(quantities[name], fontsize=11)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    ax.grid(alpha=0.25)
+    ax.spines[['top', 'right']].set_visible(False)
+
 def draw_panel(
     ax,         # axes of matplotlib
     rows:list,  # from `rows_of`
@@ -70,11 +81,8 @@ def draw_panel(
         values = column(rows[first::every], f'{part}_{name}')
         if not all(map(math.isnan, values)):
             ax.plot(epochs, values, color=shade, label=spoken[part], marker=dots, markersize=4)
-    ax.set(xlabel='epoch', ylabel='nats per image', xlim=(min(1, n - 1), n + 0.2))
-    ax.set_title(quantities[name], fontsize=11)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    ax.grid(alpha=0.25)
-    ax.spines[['top', 'right']].set_visible(False)
+    dress(ax, name)
+    ax.set_xlim(min(1, n - 1), n + 0.2)
     if ax.lines:
         ax.legend(frameon=False, fontsize=9)
 
@@ -87,18 +95,25 @@ def inked(
     ground = {'axes.facecolor': 'none', 'figure.facecolor': 'none', 'svg.hashsalt': 'convvae'}
     return rc_context(dict.fromkeys(names, ink) | ground | {'font.size': 10})
 
+def as_svg(
+    draw,    # on the axes of matplotlib that it is given
+    ink:str, # the colour of lines and letters
+)->bytes:    # a picture that needs no fonts
+    "A panel by itself"
+    file = BytesIO()
+    with inked(ink):
+        fig = Figure((4, 2.7), layout='constrained')
+        draw(fig.subplots())
+        fig.savefig(file, format='svg', metadata=dict(Date=None))
+    return file.getvalue()
+
 def panel_svg(
     rows:list, # from `rows_of`
     name:str,  # elbo, rate or distortion
     ink:str,   # the colour of lines and letters
-)->bytes:      # a picture that needs no fonts
-    "One panel by itself"
-    file = BytesIO()
-    with inked(ink):
-        fig = Figure((4, 2.7), layout='constrained')
-        draw_panel(fig.subplots(), rows, name)
-        fig.savefig(file, format='svg', metadata=dict(Date=None))
-    return file.getvalue()
+)->bytes:      # as from `as_svg`
+    "The panel of one quantity by itself"
+    return as_svg(lambda ax: draw_panel(ax, rows, name), ink)
 
 # %% ../../nbs/package/commands/curves.ipynb #7c519f1e
 def headline(
